@@ -1,0 +1,66 @@
+"""What one candidate answered for each sample, in columns: written by `tasks`, kept by `records`, read by `scoring`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+Column = npt.NDArray[np.generic]
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """The answers of one candidate to one test set, n samples in test-set order.
+
+    sample_ids   [n] str, unique; deltas are paired on them
+    source_ids   [n] str: samples that share a source (views of one image) are not independent
+    strata       name → [n] str: the sample fields that a rubric may report by
+    labels       [n] int64, or None where the task has no class labels
+    targets      [n] str (object), the text that was asked for, or None
+    logits       [n, k] float32, one row of class scores a sample, or None
+    texts        [n] str (object), what was generated, or None
+    ranked_ids   [n, k] str: source ids of what was retrieved, best first, or None
+    ranked_labels [n, k] int64, their labels, or None
+    ranked_scores [n, k] float32, descending, or None
+    failed       [n] bool: the model's output held a NaN; such a sample counts as a wrong answer, never dropped
+    """
+
+    sample_ids: Column
+    source_ids: Column
+    strata: Mapping[str, Column]
+    failed: npt.NDArray[np.bool_]
+    labels: npt.NDArray[np.int64] | None = None
+    targets: Column | None = None
+    logits: npt.NDArray[np.float32] | None = None
+    texts: Column | None = None
+    ranked_ids: Column | None = None
+    ranked_labels: npt.NDArray[np.int64] | None = None
+    ranked_scores: npt.NDArray[np.float32] | None = None
+    extra: Mapping[str, Column] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.sample_ids)
+
+    def take(self, index: npt.NDArray[np.int64] | npt.NDArray[np.bool_]) -> Predictions:
+        """The samples at `index` ([m] positions, repeats allowed, or an [n] mask), all columns alike."""
+
+        def pick(column: Column | None) -> Column | None:
+            return None if column is None else column[index]
+
+        return Predictions(
+            sample_ids=self.sample_ids[index],
+            source_ids=self.source_ids[index],
+            strata={name: column[index] for name, column in self.strata.items()},
+            failed=self.failed[index],
+            labels=pick(self.labels),  # type: ignore[arg-type]
+            targets=pick(self.targets),
+            logits=pick(self.logits),  # type: ignore[arg-type]
+            texts=pick(self.texts),
+            ranked_ids=pick(self.ranked_ids),
+            ranked_labels=pick(self.ranked_labels),  # type: ignore[arg-type]
+            ranked_scores=pick(self.ranked_scores),  # type: ignore[arg-type]
+            extra={name: column[index] for name, column in self.extra.items()},
+        )

@@ -1,0 +1,107 @@
+"""A suite: models with their rubrics × schemes × executors × scenarios, and the protocol they are measured by."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from lynxbench.specs.base import Name, Sha256, Spec
+from lynxbench.specs.scheme import Calibration, Scheme
+
+ScenarioKind = Literal["single-stream", "offline"]
+BudgetName = Literal["quick", "standard", "thorough"]
+
+
+class ImageInput(Spec):
+    """How pixels become the model's input: ``(x * scale - mean) / std``, channels first, float32."""
+
+    scale: float = Field(default=1 / 255, gt=0, description="applied to the raw 0–255 values")
+    mean: tuple[float, ...] = Field(default=(0.0,), min_length=1)
+    std: tuple[float, ...] = Field(default=(1.0,), min_length=1)
+
+    @model_validator(mode="after")
+    def _std_is_positive(self) -> Self:
+        if min(self.std) <= 0:
+            raise ValueError(f"std must be positive, not {self.std}")
+        return self
+
+
+class TextGeneration(Spec):
+    """Greedy decoding by a model without a cache: fixed prompt width, one character a token."""
+
+    vocabulary: str = Field(min_length=2, description="character i of this text has token id i")
+    pad_id: int = Field(ge=0)
+    prompt_length: int = Field(ge=1, description="tokens; shorter prompts are padded on the right")
+    max_new_tokens: int = Field(ge=1)
+    stop: str = Field(min_length=1, max_length=1, description="the character that ends an answer")
+
+
+class Model(Spec):
+    """An ONNX file, named and versioned, and what its inputs expect."""
+
+    name: Name
+    version: str = Field(min_length=1)
+    path: str = Field(description="ONNX file, relative to the declaring file, or builtin:PATH")
+    sha256: Sha256 | None = Field(default=None, description="of the ONNX file; checked when given")
+    description: str = Field(default="")
+    licence: str = Field(default="", description="SPDX id of the weights")
+    image: ImageInput | None = Field(default=None, description="for image tasks")
+    generation: TextGeneration | None = Field(default=None, description="for generation")
+
+
+class Scenario(Spec):
+    """A load pattern, as MLPerf names them."""
+
+    name: Name = Field(description="how results call this scenario")
+    kind: ScenarioKind
+    batch_size: int = Field(default=1, ge=1, description="samples a query; single-stream means 1")
+
+    @model_validator(mode="after")
+    def _single_stream_is_one(self) -> Self:
+        if self.kind == "single-stream" and self.batch_size != 1:
+            raise ValueError(f"single-stream sends one sample a query; batch_size is {self.batch_size}")
+        return self
+
+
+class Workload(Spec):
+    """A question (rubric) put to one or more models."""
+
+    name: Name
+    rubric: str = Field(description="a rubric's name, or a .toml file relative to the suite")
+    models: tuple[Name, ...] = Field(min_length=1)
+    schemes: tuple[Name, ...] = Field(default=(), description="names of schemes; all of the suite's when left out")
+    calibrations: tuple[Name, ...] = Field(default=(), description="each static scheme is built once for each")
+    scenarios: tuple[Name, ...] = Field(default=(), description="names of scenarios; all of the suite's when left out")
+
+
+class Protocol(Spec):
+    """How long and how carefully cells are measured. Times in seconds."""
+
+    threads: int | None = Field(default=1, ge=1, description="intra-op threads of every candidate; null: all usable cores")
+    block_s: float = Field(default=0.1, gt=0, description="length of one timed block")
+    minimum_rounds: int = Field(default=8, ge=2)
+    time_limit_s: float = Field(default=2.0, gt=0, description="timed seconds a cell at most, over all its blocks")
+    ratio_half_width: float = Field(default=0.02, gt=0, description="stop when every ratio's interval is this tight (relative)")
+    confidence: float = Field(default=0.95, ge=0.5, lt=1, description="of timing intervals")
+    warm_up_runs: int = Field(default=50, ge=1)
+    warm_up_s: float = Field(default=0.5, gt=0, description="warm-up ends when both runs and seconds are reached")
+    worker_timeout_s: float = Field(default=600.0, gt=0, description="a worker that is silent for longer is killed")
+    seed: int = Field(default=0, ge=0, description="of the order within rounds")
+    test_set: Literal["quick", "standard", "thorough"] = Field(default="standard", description="which count of the rubric's test set")
+
+
+class Suite(Spec):
+    """Everything that one sweep measures. Every reference to a name is checked on loading."""
+
+    name: Name
+    version: str = Field(min_length=1)
+    description: str = Field(default="")
+    executors: tuple[Name, ...] = Field(default=("cpu",), min_length=1)
+    models: tuple[Model, ...] = Field(min_length=1)
+    schemes: tuple[Scheme, ...] = Field(min_length=1)
+    calibrations: tuple[Calibration, ...] = ()
+    scenarios: tuple[Scenario, ...] = Field(default=(Scenario(name="single-stream", kind="single-stream"),), min_length=1)
+    workloads: tuple[Workload, ...] = Field(min_length=1)
+    protocol: Protocol = Protocol()
+    budgets: dict[BudgetName, dict[str, Any]] = Field(default_factory=dict, description="protocol keys that a --budget changes")
