@@ -8,7 +8,7 @@ import json
 import types
 import typing
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Self, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
@@ -30,6 +30,15 @@ class Spec(BaseModel):
     def canonical(self) -> str:
         """The declaration as JSON with sorted keys: equal declarations give equal text."""
         return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """The declaration that `model_dump_json` wrote; raises pydantic's ValidationError on anything else."""
+        return cls.model_validate(as_frozen(json.loads(text)))
+
+    def __hash__(self) -> int:
+        # Options in plain dicts cannot be hashed; their text can.
+        return hash(self.canonical())
 
     def digest(self) -> str:
         """SHA-256 (hex) of `canonical`."""

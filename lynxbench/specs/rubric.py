@@ -42,6 +42,9 @@ class TestSet(Spec):
     quick_count: int | None = Field(default=None, ge=1, description="count under --budget quick")
     thorough_count: int | None = Field(default=None, ge=1, description="count under --budget thorough")
     seed: int = Field(default=0, ge=0)
+    fields: dict[str, str] = Field(
+        default_factory=dict, description='which column holds what, e.g. { input = "images", label = "labels", id = "ids" }'
+    )
     class_names: tuple[str, ...] = Field(default=(), description="label 0, 1, … in words")
     views: tuple[View, ...] = Field(default=(View(name="clean"),), min_length=1)
 

@@ -104,3 +104,4 @@ class Calibration(Spec):
     count: int = Field(ge=1, description="how many samples")
     seed: int = Field(default=0, ge=0)
     batch_size: int = Field(default=16, ge=1)
+    fields: dict[str, str] = Field(default_factory=dict, description="which column holds what, as in a rubric's test set")

@@ -1,0 +1,51 @@
+# `make sweep` runs the main job, `make test` passes the tests; both set up what they need.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+# Times are measured on few cores: the tests share them.
+JOBS ?= 2
+
+.PHONY: sweep test check bench docs train validate clean
+
+sweep: $(VENV)/.installed
+	$(BIN)/lynxbench sweep $(ARGS)
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+
+check: $(VENV)/.installed-dev
+	$(BIN)/ruff check lynxbench tests benchmarks training
+	$(BIN)/ruff format --check lynxbench tests benchmarks training
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/python tests/packaging_check.py
+
+bench: $(VENV)/.installed-dev
+	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+# What is generated from the code: the schema in results/README.md.
+docs: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.generated --write
+
+# Trains and exports the starter suite's models again (about an hour on one core); needs Debian's dataset-fashion-mnist.
+train:
+	$(PYTHON) -m venv .venv-train
+	.venv-train/bin/pip install -q -r training/requirements.txt
+	.venv-train/bin/python -m training
+
+validate: $(VENV)/.installed
+	@for folder in results/reference/*/; do [ ! -d "$$folder" ] || $(BIN)/lynxbench validate "$$folder" || exit 1; done
+
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --disable-pip-version-check --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[cpu]'
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(BIN)/python -m pip install -q --disable-pip-version-check --group dev
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .venv-train .venv-tests dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,43 @@
+"""The command line: the only place that prints or exits.
+
+Results go to stdout, progress and messages to stderr. Nothing heavy is imported before a command needs it.
+"""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run `lynxbench` and exit with its code: 0 well, 1 a gate failed, 2 usage, 3 some cells failed, 4 refused, 130 interrupted."""
+    from lynxbench.errors import LynxBenchError
+
+    try:
+        from lynxbench.cli.app import app
+
+        code = app(standalone_mode=False)
+    except KeyboardInterrupt:
+        sys.stderr.write("\ninterrupted; what was finished is kept: the same command goes on from there\n")
+        code = 130
+    except LynxBenchError as error:
+        from lynxbench.cli.text import plain
+
+        kind = "error" if error.exit_code != 4 else "refused"
+        sys.stderr.write(f"{kind}: {plain(str(error), keep_lines=True)}\n")
+        code = error.exit_code
+    except BrokenPipeError:
+        # `lynxbench show | head`: the reader has seen enough.
+        sys.stderr.close()
+        code = 0
+    except Exception as error:
+        code = _usage(error)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _usage(error: Exception) -> int:
+    """Typer's own usage errors, said its way; anything else is a defect and keeps its traceback."""
+    show = getattr(error, "show", None)
+    if show is None:
+        raise error
+    show()
+    return int(getattr(error, "exit_code", 2))

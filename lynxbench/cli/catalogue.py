@@ -1,0 +1,135 @@
+"""`lynxbench list`, `schema` and `validate`: what is declared, what may be, and whether it is sound."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lynxbench.cli.text import plain
+from lynxbench.errors import DeclarationError, UsageError
+from lynxbench.specs.base import build, did_you_mean
+from lynxbench.specs.executor import ExecutorSpec
+from lynxbench.specs.load import load_folder, locate, read_toml
+from lynxbench.specs.resolve import builtin_suites, resolve_suite, suite_file
+from lynxbench.specs.rubric import Rubric
+from lynxbench.specs.suite import Suite
+
+KINDS = ("models", "rubrics", "schemes", "executors", "suites")
+DECLARATIONS = {"suite": Suite, "rubric": Rubric, "executor": ExecutorSpec}
+
+
+def list_command(what: str, *, suite: str, rubrics: Path | None, executors: Path | None, as_json: bool) -> int:
+    """Print the names and the essentials of one kind of declaration."""
+    if what not in KINDS:
+        raise UsageError(f"list {what}: there are no such things; {did_you_mean(what, KINDS) or 'one of: ' + ', '.join(KINDS)}")
+    rows = _rows(what, suite, rubrics, executors)
+    if as_json:
+        print(json.dumps(rows, indent=2))
+        return 0
+    width = max((len(row["name"]) for row in rows), default=0)
+    for row in rows:
+        print(f"{row['name']:<{width}}  {plain(row['about'])}")
+    return 0
+
+
+def _rows(what: str, suite: str, rubrics: Path | None, executors: Path | None) -> list[dict[str, Any]]:
+    if what == "suites":
+        loaded = [build(Suite, read_toml(file), str(file)) for file in builtin_suites().values()]
+        return [{"name": s.name, "version": s.version, "about": s.description} for s in loaded]
+    if what == "rubrics":
+        found = load_folder("rubrics", Rubric, rubrics)
+        check_rubrics(found.values())
+        return [
+            {
+                "name": name,
+                "version": d.spec.version,
+                "about": f"{d.spec.title} ({d.spec.task}, {d.spec.primary.name}, tolerance {d.spec.tolerance.value:g} {d.spec.tolerance.kind})",
+                "digest": d.digest,
+                "file": str(d.file),
+            }
+            for name, d in sorted(found.items())
+        ]
+    if what == "executors":
+        declared = load_folder("executors", ExecutorSpec, executors)
+        return [
+            {"name": name, "about": f"{d.spec.title} ({d.spec.provider})", "digest": d.digest, "file": str(d.file)}
+            for name, d in sorted(declared.items())
+        ]
+    file = suite_file(suite)
+    spec = build(Suite, read_toml(file), str(file))
+    if what == "schemes":
+        return [
+            {
+                "name": s.name,
+                "kind": s.kind,
+                "options": s.options(),
+                "about": ", ".join(f"{k}={v}" for k, v in s.options().items() if k != "kind") or "the model as it is",
+            }
+            for s in spec.schemes
+        ]
+    return [
+        {"name": m.name, "version": m.version, "about": m.description, "file": str(locate(m.path, file)), "licence": m.licence}
+        for m in spec.models
+    ]
+
+
+def check_rubrics(declared: Any) -> None:
+    """Unknown metrics, wrong directions and the like: what only `scoring` can know."""
+    from lynxbench.scoring import check_rubric
+
+    problems = [problem for one in declared for problem in check_rubric(one.spec, str(one.file))]
+    if problems:
+        raise DeclarationError(problems)
+
+
+def schema_command(what: str) -> int:
+    """Print a JSON Schema."""
+    if what == "record":
+        from lynxbench.records.schema import json_schema
+
+        print(json.dumps(json_schema(), indent=2))
+        return 0
+    if what not in DECLARATIONS:
+        choices = [*DECLARATIONS, "record"]
+        raise UsageError(f"schema {what}: unknown; {did_you_mean(what, choices) or 'one of: ' + ', '.join(choices)}")
+    document = {"$schema": "https://json-schema.org/draft/2020-12/schema", **DECLARATIONS[what].model_json_schema()}
+    print(json.dumps(document, indent=2))
+    return 0
+
+
+def validate_command(paths: Sequence[Path], *, rubrics: Path | None, executors: Path | None) -> int:
+    """Check each path; every problem of every path is printed before the command fails."""
+    problems = []
+    for path in paths:
+        try:
+            print(f"{path}: {_validate(path, rubrics, executors)}")
+        except DeclarationError as error:
+            problems.extend(error.problems)
+    if problems:
+        raise DeclarationError(problems)
+    return 0
+
+
+def _validate(path: Path, rubrics: Path | None, executors: Path | None) -> str:
+    if path.is_dir():
+        from lynxbench.records.store import read_records
+
+        if not (path / "sweep.json").is_file():
+            raise UsageError(f"{path} is no results folder: it has no sweep.json")
+        return f"{len(read_records(path))} sound records"
+    data = read_toml(path)
+    if "workloads" in data:
+        from lynxbench.sweep.run import prepare_sweep
+
+        prepared = prepare_sweep(resolve_suite(str(path), rubrics=rubrics, executors=executors))
+        return f"a sound suite, {len(prepared.plan.cells)} cells"
+    if "test_set" in data:
+        from lynxbench.specs.load import Declared
+
+        rubric = Declared(build(Rubric, data, str(path)), path)
+        check_rubrics([rubric])
+        return f"a sound rubric, digest {rubric.digest[:12]}"
+    build(ExecutorSpec, data, str(path))
+    return "a sound executor"

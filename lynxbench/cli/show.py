@@ -1,0 +1,208 @@
+"""Results as a reader wants them: one table a workload, then what it means, where the files are, what to type next."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from lynxbench.cli.findings import findings
+from lynxbench.cli.text import change, duration, fraction, plain, ratio, size
+from lynxbench.errors import UsageError
+from lynxbench.records.record import MEASURED, Record
+from lynxbench.records.store import read_records
+
+# Column → (heading, width it needs, how soon it is left out when the terminal is narrow; 0 never).
+_COLUMNS = {
+    "scheme": ("scheme", 17, 0),
+    "p50": ("p50", 9, 0),
+    "p99": ("p99", 9, 3),
+    "speed": ("speed", 13, 0),
+    "offline": ("batched", 13, 2),
+    "score": ("score", 8, 4),
+    "delta": ("Δ", 20, 0),
+    "worst": ("worst stratum", 22, 5),
+    "size": ("size", 8, 1),
+    "verdict": ("verdict", 14, 0),
+}
+PIPED_WIDTH = 140  # a file or a pager has no width of its own
+_STYLES = {"robust": "green", "fragile": "red", "inconclusive": "yellow", "reference": "dim"}
+
+
+def show_command(results: Path, *, as_json: bool) -> int:
+    """Print the tables of a results folder."""
+    if not results.is_dir():
+        known = sorted(path.parent for path in Path("results").glob("*/sweep.json")) if Path("results").is_dir() else []
+        hint = f"\n  try       lynxbench show {known[0]}" if known else ""
+        raise UsageError(f"{results}: no such results folder{hint}")
+    records = read_records(results)
+    if not records:
+        raise UsageError(f"{results} holds no records yet")
+    print_results(records, results, as_json=as_json)
+    return 0
+
+
+def print_results(records: Sequence[Record], folder: Path, *, as_json: bool) -> None:
+    """Everything about `records`, to stdout."""
+    if as_json:
+        print(json.dumps({"folder": str(folder), "records": [_plain_row(record) for record in records]}, ensure_ascii=False))
+        return
+    from rich.console import Console
+
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
+    for workload in dict.fromkeys(str(record["workload"]) for record in records):
+        mine = [record for record in records if record["workload"] == workload]
+        _table(console, workload, mine)
+        for sentence in findings(mine):
+            console.print(f"  • {plain(sentence)}", markup=False)
+        console.print()
+    _not_measured(console, records)
+    _where(console, records, folder)
+
+
+def _plain_row(record: Record) -> dict[str, Any]:
+    return {k: v.isoformat() if isinstance(v, datetime) else v for k, v in record.values.items()}
+
+
+def _table(console: Any, workload: str, records: Sequence[Record]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    first = records[0]
+    scenarios = list(dict.fromkeys(str(r["scenario"]) for r in records))
+    base = next((s for s in scenarios if _kind(records, s) == "single-stream"), scenarios[0])
+    other = next((s for s in scenarios if s != base), None)
+    lead = next((r for r in records if r["status"] in MEASURED), first)
+    metric, unit = lead["primary_metric"] or "score", _unit(lead)
+    columns, left_out = _fitting(console.width, has_other=other is not None)
+    base_batch = next(r["batch_size"] for r in records if r["scenario"] == base)
+    console.print(Text(f"{workload}", style="bold") + Text(f"  {first['rubric']} {first['rubric_version']}, {first['test_set_n']:,} samples, {base}, batch {base_batch}, {lead['threads'] or '?'} thread(s)", style="dim"))
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    headings = {
+        "score": metric,
+        "delta": f"Δ {'points' if unit == 'fraction' else unit} [{_confidence(first)}]",
+        "offline": f"speed, batch {_batch(records, other)}" if other else "",
+        "speed": "speed",
+    }
+    for column in columns:
+        numeric = column not in {"scheme", "worst", "verdict"}
+        table.add_column(headings.get(column, _COLUMNS[column][0]), justify="right" if numeric else "left", no_wrap=True)
+    several_models = len({r["model"] for r in records}) > 1
+    for model in dict.fromkeys(str(r["model"]) for r in records):
+        if several_models:
+            table.add_row(Text(model, style="bold"), *[""] * (len(columns) - 1))
+        rows = [r for r in records if r["model"] == model and r["scenario"] == base]
+        for record in rows:
+            twin = next((r for r in records if other and r["scenario"] == other and _same(r, record)), None)
+            cells = _cells(record, twin, unit)
+            style = _STYLES.get(str(record["verdict"]), "red") if record["status"] in MEASURED else "red"
+            table.add_row(*[Text(cells[c], style=style if c == "verdict" else "") for c in columns])
+    console.print(table)
+    if left_out:
+        console.print(Text(f"  (left out for width: {', '.join(left_out)}; widen the terminal, or --json)", style="dim"))
+
+
+def _fitting(width: int, *, has_other: bool) -> tuple[list[str], list[str]]:
+    columns = [c for c in _COLUMNS if has_other or c != "offline"]
+    left_out = []
+    while sum(_COLUMNS[c][1] + 2 for c in columns) > width:
+        droppable = [c for c in columns if _COLUMNS[c][2]]
+        if not droppable:
+            break
+        goes = min(droppable, key=lambda c: _COLUMNS[c][2])
+        columns.remove(goes)
+        left_out.append(goes if goes != "offline" else "batched speed")
+    return columns, left_out
+
+
+def _cells(record: Record, twin: Record | None, unit: str) -> dict[str, str]:
+    name = _label(record)
+    if record["status"] not in MEASURED:
+        return {**dict.fromkeys(_COLUMNS, ""), "scheme": name, "verdict": str(record["status"])}
+    worst = ""
+    if record["worst_stratum"] is not None and not record["is_reference"]:
+        loss = record["worst_stratum_loss"]
+        higher = record["primary_direction"] == "higher-is-better"
+        worst = f"{plain(record['worst_stratum'])} {change(-loss if higher else loss, None, None, unit)}"
+    return {
+        "scheme": name,
+        "p50": duration(record["p50_ns"]),
+        "p99": duration(record["p99_ns"]),
+        "speed": _speed(record),
+        "offline": _speed(twin) if twin is not None and twin["status"] in MEASURED else "–",
+        "score": fraction(record["primary_value"], unit),
+        "delta": "" if record["is_reference"] else change(record["primary_delta"], record["primary_delta_low"], record["primary_delta_high"], unit),
+        "worst": worst,
+        "size": size(record["artifact_bytes"]),
+        "verdict": str(record["verdict"]) + ("" if record["status"] == "ok" else f" ({record['status']})"),
+    }
+
+
+def _speed(record: Record) -> str:
+    if record["is_reference"]:
+        return "1×"
+    return ratio(record["throughput_ratio"], record["throughput_ratio_low"], record["throughput_ratio_high"])
+
+
+def _label(record: Record) -> str:
+    name = str(record["scheme"])
+    return name if record["executor"] == record["reference_executor"] else f"{name}, {record['executor']}"
+
+
+def _same(one: Record, other: Record) -> bool:
+    return all(one[key] == other[key] for key in ("model", "scheme", "calibration", "executor"))
+
+
+def _kind(records: Sequence[Record], scenario: str) -> str:
+    return str(next(r["scenario_kind"] for r in records if r["scenario"] == scenario))
+
+
+def _batch(records: Sequence[Record], scenario: str | None) -> int:
+    return int(next(r["batch_size"] for r in records if r["scenario"] == scenario))
+
+
+def _unit(record: Record) -> str:
+    scores: Sequence[Mapping[str, Any]] = record["scores"] or ()
+    return str(next((s["unit"] for s in scores if s["role"] == "primary"), "fraction"))
+
+
+def _confidence(record: Record) -> str:
+    level = json.loads(record["protocol"]).get("confidence", 0.95)
+    return f"{100 * level:.0f} %"
+
+
+def _not_measured(console: Any, records: Sequence[Record]) -> None:
+    reasons: dict[tuple[str, str], int] = {}
+    for record in records:
+        if record["status"] not in MEASURED:
+            what = f"{record['workload']} · {record['model']} · {_label(record)}: {record['status']}"
+            reasons[what, str(record["reason"])] = reasons.get((what, str(record["reason"])), 0) + 1
+    if reasons:
+        console.print("not measured", style="bold")
+        for (what, reason), count in reasons.items():
+            console.print(f"  {plain(what)} ({count} cell{'s' if count > 1 else ''}): {plain(reason)}", markup=False)
+        console.print()
+    codes: dict[str, tuple[str, int]] = {}
+    for record in records:
+        for warning in record["warnings"]:
+            advice, count = codes.get(warning["code"], (warning["advice"], 0))
+            codes[warning["code"]] = (advice, count + 1)
+    if codes:
+        console.print("worth knowing", style="bold")
+        for code, (advice, count) in sorted(codes.items(), key=lambda item: -item[1][1]):
+            console.print(f"  {code} ({count} of {len(records)} cells): {plain(advice)}", markup=False, soft_wrap=True)
+        console.print()
+
+
+def _where(console: Any, records: Sequence[Record], folder: Path) -> None:
+    first = records[0]
+    console.print(
+        f"measured on {plain(first['cpu'])} ({', '.join(first['isa_flags']) or 'no int8 instructions'}), "
+        f"{first['cores_usable']:g} cores, ONNX Runtime {next((r['onnxruntime_version'] for r in records if r['onnxruntime_version']), '?')}",
+        style="dim", markup=False,
+    )  # fmt: skip
+    console.print(f"files     {folder}/records.parquet  predictions.parquet  latencies.parquet", markup=False, soft_wrap=True)
+    console.print(f"again     lynxbench show {folder}", markup=False, soft_wrap=True)

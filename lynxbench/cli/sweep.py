@@ -1,0 +1,115 @@
+"""`lynxbench sweep`: run it, tell how far it is, say what came out."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import get_args
+
+from lynxbench.cli.progress import ProgressLine
+from lynxbench.cli.text import minutes, plain
+from lynxbench.errors import UsageError
+from lynxbench.records.store import read_records
+from lynxbench.specs.base import did_you_mean
+from lynxbench.specs.load import cache_folder
+from lynxbench.specs.resolve import ResolvedSuite, resolve_suite
+from lynxbench.specs.suite import BudgetName
+from lynxbench.sweep.run import Outcome, Prepared, prepare_sweep, run_sweep
+
+
+def sweep_command(
+    suite: str,
+    *,
+    budget: str,
+    only: Sequence[str],
+    assignments: Sequence[str],
+    executor: Sequence[str],
+    out: Path | None,
+    rubrics: Path | None,
+    executors: Path | None,
+    dry_run: bool,
+    retry: bool,
+    fresh: bool,
+    as_json: bool,
+) -> int:
+    """Run the sweep; returns the exit code."""
+    budgets = get_args(BudgetName)
+    if budget not in budgets:
+        raise UsageError(f"--budget {budget}: unknown budget; {did_you_mean(budget, budgets) or 'one of: ' + ', '.join(budgets)}")
+    resolved = resolve_suite(
+        suite, rubrics=rubrics, executors=executors, assignments=assignments, only=only, budget=budget, on_executors=executor
+    )
+    prepared = prepare_sweep(resolved)
+    folder = out or default_folder(resolved, budget, changed=bool(assignments or executor))
+    if dry_run:
+        _print_plan(prepared, folder, as_json)
+        return 0
+    with ProgressLine() as progress:
+        outcome = run_sweep(prepared, folder, cache=cache_folder(), retry=retry, fresh=fresh, on_progress=progress)
+    return _report(prepared, outcome, as_json)
+
+
+def default_folder(resolved: ResolvedSuite, budget: str, *, changed: bool) -> Path:
+    """``results/SUITE``, with the budget, and with a digest where the command changed the declaration."""
+    name = resolved.suite.name
+    if budget != "standard":
+        name += f"-{budget}"
+    if changed:
+        name += f"-{resolved.suite.digest()[:6]}"
+    return Path("results") / name
+
+
+def _print_plan(prepared: Prepared, folder: Path, as_json: bool) -> None:
+    plan = prepared.plan
+    estimate_s = plan.estimated_s(prepared.resolved)
+    rows = [
+        {
+            "workload": group.workload.name,
+            "model": group.model.name,
+            "scheme": cell.deployment.label,
+            "executor": cell.deployment.executor,
+            "scenario": cell.scenario.name,
+            "batch_size": cell.scenario.batch_size,
+            "reference": cell.is_reference,
+            "status": group.skipped[cell.cell_id].status if cell.cell_id in group.skipped else "to measure",
+            "reason": group.skipped[cell.cell_id].reason if cell.cell_id in group.skipped else None,
+        }
+        for group in plan.groups
+        for cell in group.cells
+    ]
+    if as_json:
+        print(json.dumps({"folder": str(folder), "estimated_s": round(estimate_s), "cells": rows}, indent=2))
+        return
+    for group in plan.groups:
+        n = len(prepared.material.test_sets[group.workload.name].samples)
+        print(f"{group.workload.name} · {group.model.name} · {n} samples")
+        for cell in group.cells:
+            mark = " (reference)" if cell.is_reference else ""
+            skip = group.skipped.get(cell.cell_id)
+            note = "" if skip is None else f"  {skip.status}: {plain(skip.reason)}"
+            print(f"  {cell.deployment.label}{mark} on {cell.deployment.executor}, {cell.scenario.name}, batch {cell.scenario.batch_size}{note}")
+    skipped = sum(len(group.skipped) for group in plan.groups)
+    print(
+        f"\n{len(plan.cells)} cells in {len(plan.groups)} groups, {skipped} skipped; "
+        f"about {minutes(estimate_s)} on a machine like this one, into {folder}/"
+    )
+
+
+def _report(prepared: Prepared, outcome: Outcome, as_json: bool) -> int:
+    from lynxbench.cli.show import print_results
+
+    wanted = {cell.cell_id for cell in prepared.plan.cells}
+    records = [record for record in read_records(outcome.folder) if record["cell_id"] in wanted]
+    print_results(records, outcome.folder, as_json=as_json)
+    for damage in outcome.rebuilt:
+        print(f"warning: cached model file: {damage}; it was built again", file=sys.stderr)
+    if outcome.resumed:
+        print(f"{outcome.resumed} of {len(wanted)} cells were finished before and kept", file=sys.stderr)
+    phases = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in sorted(outcome.spent_s.items(), key=lambda i: -i[1]) if seconds >= 0.5)
+    print(f"took {minutes(outcome.wall_s)}{f': {phases}' if phases else ''}", file=sys.stderr)
+    counts = Counter(str(record["status"]) for record in records)
+    failed = sum(counts[status] for status in ("failed", "timeout", "oom", "rejected", "interrupted"))
+    return 3 if failed else 0

@@ -1,0 +1,77 @@
+"""Plain words for numbers, and nothing that a terminal would obey."""
+
+from __future__ import annotations
+
+import unicodedata
+
+
+def plain(text: str, *, keep_lines: bool = False) -> str:
+    """`text` without control, format and bidirectional characters: safe to print, whoever wrote it."""
+    kept = {"\n"} if keep_lines else set()
+    return "".join(c if c in kept or unicodedata.category(c)[0] != "C" else "\ufffd" for c in text)
+
+
+def duration(nanoseconds: float | None) -> str:
+    """``1.23 ms``: three significant digits in the unit that fits; a dash for None."""
+    if nanoseconds is None:
+        return "–"
+    for unit, size in (("s", 1e9), ("ms", 1e6), ("µs", 1e3)):
+        if nanoseconds >= size:
+            return f"{_three(nanoseconds / size)} {unit}"
+    return f"{nanoseconds:.0f} ns"
+
+
+def size(count: float | None) -> str:
+    """``312 kB``; a dash for None."""
+    if count is None:
+        return "–"
+    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= scale:
+            return f"{_three(count / scale)} {unit}"
+    return f"{count:.0f} B"
+
+
+def minutes(seconds: float) -> str:
+    """``2 min 05 s`` or ``45 s``."""
+    whole = max(0, round(seconds))
+    return f"{whole // 60} min {whole % 60:02d} s" if whole >= 60 else f"{whole} s"
+
+
+def ratio(value: float | None, low: float | None = None, high: float | None = None) -> str:
+    """``2.31× ±0.04``, the wider half of the interval; a dash for None."""
+    if value is None:
+        return "–"
+    text = f"{value:.2f}×"
+    if low is not None and high is not None and high > low:
+        text += f" ±{max(value - low, high - value):.2f}"
+    return text
+
+
+def fraction(value: float | None, unit: str) -> str:
+    """A score: fractions as per cent, others as they are."""
+    if value is None:
+        return "–"
+    return f"{100 * value:.1f} %" if unit == "fraction" else f"{value:.3f}"
+
+
+def change(value: float | None, low: float | None, high: float | None, unit: str) -> str:
+    """``−0.40 [−0.90, +0.10]``: a delta with its interval, fractions in points."""
+    if value is None:
+        return "–"
+    scale, digits = (100.0, 1) if unit == "fraction" else (1.0, 3)
+    text = signed(value * scale, digits)
+    if low is not None and high is not None:
+        text += f" [{signed(low * scale, digits)}, {signed(high * scale, digits)}]"
+    return text
+
+
+def signed(value: float, digits: int) -> str:
+    """With a sign, a true minus, and no negative zero."""
+    text = f"{value:+.{digits}f}"
+    if float(text) == 0:
+        text = f"{0:.{digits}f}"
+    return text.replace("-", "−")
+
+
+def _three(value: float) -> str:
+    return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:.0f}"

@@ -1,0 +1,64 @@
+"""Clock, warm-up, timed blocks, interleaved rounds and timing statistics.
+
+Callables and a clock come in, frozen results go out. This room knows nothing of models, data, scores or processes,
+prints nothing and stores nothing. It imports `lynxbench.errors` and below only; SciPy is imported when first needed.
+
+    blocks        in the worker: one closed-loop block of runs, the warm-up, the harness's own overhead
+    counters      in the worker: what the operating system says about CPU time and time spent waiting for a CPU
+    rounds        in the parent: rounds in which every entrant gets one block, until the ratios are tight
+    ratios        the ratio to the reference, formed within a round, and its interval
+    percentiles   percentiles with order-statistic and block-based intervals, MLPerf's early-stopping estimate
+    summary       everything that one candidate's blocks say about its timing
+    advice        what may be wrong with a measurement, as values with a sentence of advice each
+"""
+
+from __future__ import annotations
+
+from lynxbench.measurement.advice import TimingWarning
+from lynxbench.measurement.blocks import Block, WarmUp, harness_overhead_ns, time_block, warm_up
+from lynxbench.measurement.counters import Counters, read_counters
+from lynxbench.measurement.percentiles import (
+    Percentile,
+    early_stopping_samples,
+    least_samples,
+    percentile_estimate,
+)
+from lynxbench.measurement.ratios import RatioEstimate, ratio_interval
+from lynxbench.measurement.rounds import (
+    Entrant,
+    EntrantRounds,
+    RoundProgress,
+    RoundsResult,
+    StoppedBy,
+    run_rounds,
+)
+from lynxbench.measurement.summary import Drift, Selection, Throughput, TimingSummary, select_blocks, summarise
+
+__all__ = [
+    "Block",
+    "Counters",
+    "Drift",
+    "Entrant",
+    "EntrantRounds",
+    "Percentile",
+    "RatioEstimate",
+    "RoundProgress",
+    "RoundsResult",
+    "Selection",
+    "StoppedBy",
+    "Throughput",
+    "TimingSummary",
+    "TimingWarning",
+    "WarmUp",
+    "early_stopping_samples",
+    "harness_overhead_ns",
+    "least_samples",
+    "percentile_estimate",
+    "ratio_interval",
+    "read_counters",
+    "run_rounds",
+    "select_blocks",
+    "summarise",
+    "time_block",
+    "warm_up",
+]

@@ -1,0 +1,260 @@
+"""The Parquet store of one sweep: written cell by cell so that a crash at any moment leaves every file readable.
+
+    results/<sweep>/
+      records.parquet  predictions.parquet  latencies.parquet   what readers open
+      parts/           cells finished since the last merge; `merge` folds them into the three files
+      sweep.json       what is being measured, and by which command
+
+Every file appears whole or not at all: written beside its place, flushed to disk, renamed. A cell's record is
+written last, so a record's predictions and latencies are there when it is.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lynxbench.errors import FolderBusy, StoreError
+from lynxbench.records.record import Record
+from lynxbench.records.schema import arrow_schema
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from lynxbench.datasets.predictions import Predictions
+
+TABLES = ("records", "predictions", "latencies")
+_KEYS = {"records": "cell_id", "predictions": "predictions_id", "latencies": "cell_id"}
+
+
+class ResultStore:
+    """One sweep's folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._parts = folder / "parts"
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the folder for writing; raises `FolderBusy` at once, naming the holder, when another sweep does."""
+        from filelock import FileLock, Timeout
+
+        try:
+            self._parts.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.folder / ".lock", timeout=0)
+            lock.acquire()
+        except Timeout:
+            holder = "another process"
+            with suppress(OSError, ValueError):
+                about = json.loads((self.folder / ".holder").read_text())
+                holder = f"process {about['pid']} on {about['host']}"
+            raise FolderBusy(f"{self.folder} is in use by {holder}; wait for it, or choose another folder with --out") from None
+        except OSError as error:
+            raise StoreError(f"cannot write to {self.folder}: {error.strerror or error}") from None
+        try:
+            (self.folder / ".holder").write_text(json.dumps({"pid": os.getpid(), "host": os.uname().nodename}))
+            for stray in self._parts.glob(".*.tmp"):
+                stray.unlink(missing_ok=True)
+            yield
+        except OSError as error:
+            raise _full(error, self.folder) from error
+        finally:
+            (self.folder / ".holder").unlink(missing_ok=True)
+            lock.release()
+
+    def describe(self, about: Mapping[str, Any]) -> None:
+        """Write `sweep.json`."""
+        durable(self.folder / "sweep.json", lambda file: file.write_text(json.dumps(about, indent=2, sort_keys=True)))
+
+    def description(self) -> dict[str, Any] | None:
+        """What `describe` wrote, or None for a new folder."""
+        try:
+            about = json.loads((self.folder / "sweep.json").read_text())
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            raise StoreError(f"{self.folder / 'sweep.json'} cannot be read: {error}") from None
+        return about if isinstance(about, dict) else None
+
+    def write_predictions(self, predictions_id: str, predictions: Predictions) -> None:
+        """Keep what a candidate answered."""
+        self._write("predictions", predictions_id, predictions_table(predictions_id, predictions))
+
+    def write_cell(self, record: Record, latencies: pa.Table | None = None) -> None:
+        """Keep a cell: its raw latencies, then its record."""
+        import pyarrow as pa
+
+        cell_id = str(record["cell_id"])
+        if latencies is not None:
+            self._write("latencies", cell_id, latencies)
+        self._write("records", cell_id, pa.Table.from_pylist([dict(record.values)], schema=arrow_schema()))
+
+    def _write(self, table: str, key: str, content: pa.Table) -> None:
+        durable(self._parts / f"{table}-{key}.parquet", lambda file: write_parquet(content, file))
+
+    def merge(self) -> None:
+        """Fold the parts into the three files. Interrupted at any point, it loses and doubles nothing."""
+        for table in TABLES:
+            parts = sorted(self._parts.glob(f"{table}-*.parquet"))
+            if not parts:
+                continue
+            merged = read_table(self.folder, table)
+            durable(self.folder / f"{table}.parquet", lambda file, merged=merged: write_parquet(merged, file))  # type: ignore[misc]
+            for part in parts:
+                part.unlink(missing_ok=True)
+
+
+def durable(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a temporary file, then put it at `path` at one stroke. Raises `StoreError` naming the path."""
+    temporary = None
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        os.close(handle)
+        temporary = Path(name)
+        write(temporary)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        raise _full(error, path) from error
+    finally:
+        if temporary is not None:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+
+def _full(error: OSError, path: Path) -> StoreError:
+    return StoreError(
+        f"{path} could not be written: {error.strerror or error}. What was finished before is safe; "
+        "free some space or choose another folder with --out, then type the same command again"
+    )
+
+
+def write_parquet(table: pa.Table, file: Path) -> None:
+    """Zstandard, with page checksums: without them a flipped byte reads as another number."""
+    import pyarrow.parquet as pq
+
+    pq.write_table(table, file, compression="zstd", write_page_checksum=True)
+
+
+def read_parquet(file: Path) -> pa.Table:
+    """Read with checksums verified; raises `StoreError` naming the file."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.read_table(file, page_checksum_verification=True, partitioning=None)
+    except (OSError, pa.ArrowException) as error:
+        raise StoreError(f"{file} is damaged or no Parquet file: {error}") from None
+
+
+def read_table(folder: Path, table: str) -> pa.Table:
+    """One of the three tables of a results folder, parts included; a key in both counts once, the part's row.
+
+    Returns an empty table with the right columns when there is nothing yet.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    merged = folder / f"{table}.parquet"
+    parts = [read_parquet(part) for part in sorted((folder / "parts").glob(f"{table}-*.parquet"))]
+    schema = _schema(table)
+    if merged.is_file():
+        whole = read_parquet(merged)
+        if parts:
+            newer = pa.chunked_array([pc.unique(part[_KEYS[table]]) for part in parts])
+            whole = whole.filter(pc.invert(pc.is_in(whole[_KEYS[table]], value_set=pc.unique(newer))))
+        parts.insert(0, whole)
+    if not parts:
+        return schema.empty_table()
+    return pa.concat_tables([part.cast(schema) for part in parts]).combine_chunks()
+
+
+def read_records(folder: Path) -> list[Record]:
+    """Every row of a results folder, validated, in the order of the plan. Raises `StoreError` when a row breaks the table's rules."""
+    try:
+        rows = read_table(folder, "records").sort_by("position").to_pylist()
+        return [Record(row) for row in rows]
+    except ValueError as error:
+        raise StoreError(f"{folder}: {error}") from None
+
+
+def _schema(table: str) -> pa.Schema:
+    import pyarrow as pa
+
+    if table == "records":
+        return arrow_schema()
+    if table == "latencies":
+        return pa.schema(
+            [("cell_id", pa.string()), ("round", pa.int32()), ("excluded", pa.bool_()), ("latency_ns", pa.int64())]
+        )
+    return pa.schema(
+        [
+            ("predictions_id", pa.string()),
+            ("sample_id", pa.string()),
+            ("source_id", pa.string()),
+            ("strata", pa.list_(pa.struct([("field", pa.string()), ("value", pa.string())]))),
+            ("failed", pa.bool_()),
+            ("label", pa.int64()),
+            ("target", pa.string()),
+            ("logits", pa.list_(pa.float32())),
+            ("text", pa.string()),
+            ("ranked_ids", pa.list_(pa.string())),
+            ("ranked_labels", pa.list_(pa.int64())),
+            ("ranked_scores", pa.list_(pa.float32())),
+        ]
+    )
+
+
+def predictions_table(predictions_id: str, predictions: Predictions) -> pa.Table:
+    """Predictions as rows of `predictions.parquet`."""
+    import pyarrow as pa
+
+    n = len(predictions)
+    schema = _schema("predictions")
+
+    def column(values: Any, name: str) -> Any:
+        if values is None:
+            return pa.nulls(n, schema.field(name).type)
+        values = np.asarray(values)
+        if values.ndim == 1:
+            return pa.array(values.tolist(), schema.field(name).type)
+        flat = pa.array(values.ravel().tolist() if values.dtype.kind in "UO" else values.ravel())
+        offsets = np.arange(n + 1, dtype=np.int32) * values.shape[1]
+        return pa.ListArray.from_arrays(pa.array(offsets), flat).cast(schema.field(name).type)
+
+    names = list(predictions.strata)
+    values = np.stack([predictions.strata[name] for name in names], axis=1) if names else np.empty((n, 0), dtype="U1")
+    pairs = pa.StructArray.from_arrays(
+        [pa.array(names * n, pa.string()), pa.array(values.ravel().tolist(), pa.string())], names=["field", "value"]
+    )
+    strata = pa.ListArray.from_arrays(pa.array(np.arange(n + 1, dtype=np.int32) * len(names)), pairs)
+    return pa.Table.from_arrays(
+        [
+            pa.array([predictions_id] * n, pa.string()),
+            column(predictions.sample_ids, "sample_id"),
+            column(predictions.source_ids, "source_id"),
+            strata,
+            column(predictions.failed, "failed"),
+            column(predictions.labels, "label"),
+            column(predictions.targets, "target"),
+            column(predictions.logits, "logits"),
+            column(predictions.texts, "text"),
+            column(predictions.ranked_ids, "ranked_ids"),
+            column(predictions.ranked_labels, "ranked_labels"),
+            column(predictions.ranked_scores, "ranked_scores"),
+        ],
+        schema=schema,
+    )

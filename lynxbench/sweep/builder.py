@@ -1,0 +1,92 @@
+"""The process that builds model files: `python -m lynxbench.sweep.builder`, spoken to in JSON lines.
+
+`build` makes a scheme's model file in the cache unless it is there, intact; `reference` runs a model file on the CPU
+provider, with and without graph optimizations, for workers to compare their first run with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lynxbench.datasets.samples import Samples
+from lynxbench.quantization import CalibrationData, artifact_key, artifact_path, build_artifact, lookup
+from lynxbench.specs.executor import ExecutorSpec
+from lynxbench.specs.scheme import Scheme
+from lynxbench.specs.suite import Model
+from lynxbench.sweep.child import serve
+from lynxbench.tasks import Feed, get_task
+
+
+def build(request: dict[str, Any]) -> dict[str, Any]:
+    """Build or find one artifact; says which, and where it is."""
+    scheme = Scheme.from_json(request["scheme"])
+    cache = Path(request["cache"]) / "artifacts"
+    calibration = None
+    if request["calibration"] is not None:
+        calibration = _calibration(request)
+    key = artifact_key(request["model_sha256"], scheme, None if calibration is None else calibration.digest)
+    damage: list[str] = []
+    found = lookup(cache, key, damage.append)
+    if found is not None:
+        path, manifest = found
+    else:
+        path = artifact_path(cache, key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        manifest = build_artifact(Path(request["model_path"]), scheme, path, calibration=calibration)
+    return {"path": str(path), "manifest": asdict(manifest), "cached": found is not None, "damage": damage}
+
+
+def _calibration(request: dict[str, Any]) -> CalibrationData:
+    declared = request["calibration"]
+    samples = Samples.from_npz(Path(declared["samples"]))
+    model = Model.from_json(request["model"])
+    task = get_task(request["task"])
+    tensors = _tensors(Path(request["model_path"]))
+
+    def feeds() -> Iterator[Feed]:
+        for start in range(0, len(samples), declared["batch_size"]):
+            yield task.feed(samples.inputs[start : start + declared["batch_size"]], model, tensors)
+
+    return CalibrationData(feeds=feeds, count=len(samples), digest=declared["digest"])
+
+
+def _tensors(path: Path) -> Any:
+    """The model's inputs, as its own graph declares them."""
+    from lynxbench.execution import graph_inputs
+
+    return graph_inputs(path)
+
+
+def reference(request: dict[str, Any]) -> dict[str, Any]:
+    """The first sample's outputs by the CPU provider, optimized and not, to two files."""
+    from lynxbench.execution import Executor
+
+    samples = Samples.from_npz(Path(request["samples"]))
+    model = Model.from_json(request["model"])
+    task = get_task(request["task"])
+    spec = ExecutorSpec.from_json(request["executor"])
+    files = []
+    for optimization in ("all", "disabled"):
+        with Executor(spec, threads=1, optimization=optimization) as executor:
+            executor.open(Path(request["artifact"]))
+            outputs = executor.run(task.feed(task.inputs(samples)[:1], model, executor.inputs))
+        file = Path(request["out"]) / f"reference-{optimization}.npz"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with file.open("wb") as handle:
+            np.savez(handle, **outputs)
+        files.append(str(file))
+    return {"files": files}
+
+
+def main() -> None:
+    """Serve until the parent closes the pipe."""
+    serve({"build": build, "reference": reference})
+
+
+if __name__ == "__main__":
+    main()

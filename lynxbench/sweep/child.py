@@ -1,0 +1,163 @@
+"""A child process that answers JSON lines: the parent sleeps on the pipe while the child works.
+
+Parent side: `Child`. Child side: `serve`. One request is in flight at a time; an answer is one JSON object with
+``ok``, or ``error`` (a status and a reason).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, cast
+
+from lynxbench.errors import CellError, FailureStatus
+
+GRACE_S = 3.0  # between SIGTERM and SIGKILL
+_PR_SET_PDEATHSIG = 1
+
+Handler = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+class Child:
+    """A running `python -m …` in a process group of its own.
+
+    Start it from the main thread: the kernel ends it when the thread that started it ends.
+    """
+
+    def __init__(self, argv: Sequence[str], env: Mapping[str, str] | None = None) -> None:
+        self._log = tempfile.TemporaryFile()
+        self._buffer = bytearray()
+        self._process = subprocess.Popen(
+            list(argv),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            start_new_session=True,
+            env={**(env or os.environ), "PYTHONUNBUFFERED": "1"},
+            bufsize=0,
+        )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def ask(self, request: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
+        """Send a request and wait for its answer.
+
+        Raises `CellError`: ``timeout`` when nothing came in time (the child is then killed), the child's own
+        status and reason, ``oom`` when the kernel killed it, ``failed`` when it died otherwise.
+        """
+        try:
+            assert self._process.stdin is not None
+            self._process.stdin.write(json.dumps(request).encode() + b"\n")
+        except (BrokenPipeError, ValueError):
+            raise self._death() from None
+        answer = self._read_line(timeout_s)
+        error = answer.get("error")
+        if error is not None:
+            raise CellError(cast(FailureStatus, error["status"]), error["reason"])
+        return cast(dict[str, Any], answer["ok"])
+
+    def _read_line(self, timeout_s: float) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        descriptor = self._process.stdout.fileno()
+        end = time.monotonic() + timeout_s
+        while b"\n" not in self._buffer:
+            left = end - time.monotonic()
+            ready, _, _ = select.select([descriptor], [], [], max(0.0, left))
+            if not ready:
+                self.close()
+                raise CellError("timeout", f"no answer within {timeout_s:g} s; the worker was stopped")
+            chunk = os.read(descriptor, 1 << 20)
+            if not chunk:
+                raise self._death()
+            self._buffer += chunk
+        line, _, rest = bytes(self._buffer).partition(b"\n")
+        self._buffer = bytearray(rest)
+        return cast(dict[str, Any], json.loads(line))
+
+    def _death(self) -> CellError:
+        try:
+            code = self._process.wait(GRACE_S)
+        except subprocess.TimeoutExpired:
+            self.close()
+            code = self._process.returncode
+        tail = self._log_tail()
+        last = f"; its last words: {tail}" if tail else ""
+        if code == -signal.SIGKILL:
+            return CellError("oom", "the worker was killed (SIGKILL), as the kernel does when memory runs out" + last)
+        if code is not None and code < 0:
+            return CellError("failed", f"the worker died of {signal.Signals(-code).name}{last}")
+        return CellError("failed", f"the worker ended with exit code {code}{last}")
+
+    def _log_tail(self) -> str:
+        with suppress(OSError, ValueError):
+            self._log.seek(0, os.SEEK_END)
+            self._log.seek(max(0, self._log.tell() - 4096))
+            lines = [line for line in self._log.read().decode(errors="replace").splitlines() if line.strip()]
+            return " | ".join(lines[-3:])[-500:]
+        return ""
+
+    def close(self) -> None:
+        """End the child and all that it started: ask, then SIGTERM, then SIGKILL. Safe to call twice."""
+        with suppress(OSError):
+            if self._process.stdin is not None:
+                self._process.stdin.close()
+        for how, wait_s in ((None, 0.5), (signal.SIGTERM, GRACE_S), (signal.SIGKILL, GRACE_S)):
+            if how is not None:
+                with suppress(ProcessLookupError, PermissionError):
+                    os.killpg(self._process.pid, how)
+            try:
+                self._process.wait(wait_s)
+                break
+            except subprocess.TimeoutExpired:
+                continue
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+        self._log.close()
+
+
+def close_all(children: Sequence[Child]) -> None:
+    """Close many, without waiting for each in turn."""
+    for child in children:
+        with suppress(OSError):
+            if child._process.stdin is not None:
+                child._process.stdin.close()
+    for child in children:
+        child.close()
+
+
+def serve(handlers: Mapping[str, Handler]) -> None:
+    """Child side: answer requests (``do`` names the handler) until the parent closes the pipe."""
+    if sys.platform == "linux":
+        # Dies with the parent, even when that is killed without a chance to clean up.
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() == 1:
+            return
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    answers = os.dup(1)
+    os.dup2(2, 1)  # whatever libraries print must not look like an answer
+    for line in sys.stdin:
+        request = json.loads(line)
+        try:
+            answer: dict[str, Any] = {"ok": handlers[request.pop("do")](request)}
+        except CellError as error:
+            answer = {"error": {"status": error.status, "reason": error.reason}}
+        except MemoryError as error:
+            answer = {"error": {"status": "oom", "reason": f"out of memory: {error}"}}
+        except Exception as error:
+            # Whatever a model, provider or data set throws becomes a reason, never a lost sweep.
+            first = str(error).strip().splitlines() or [""]
+            answer = {"error": {"status": "failed", "reason": f"{type(error).__name__}: {first[0][:400]}"}}
+        payload = memoryview(json.dumps(answer).encode() + b"\n")
+        while payload:
+            payload = payload[os.write(answers, payload) :]

@@ -1,0 +1,149 @@
+"""Reading and checking all that a suite measures on, before any work: every problem at once, each with file and key."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from lynxbench.datasets.samples import Samples, calibration_samples, overlap, rubric_samples
+from lynxbench.errors import DeclarationError, Problem
+from lynxbench.specs.load import locate
+from lynxbench.specs.resolve import ResolvedSuite
+from lynxbench.specs.suite import Model
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A model's ONNX file, found to be one."""
+
+    path: Path
+    sha256: str
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class SampleSet:
+    """Samples with their fingerprint."""
+
+    samples: Samples
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class CalibrationSet:
+    """Calibration samples; the digest covers content, order and batches."""
+
+    samples: Samples
+    digest: str
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a suite's declarations led to."""
+
+    models: Mapping[str, ModelFile]
+    test_sets: Mapping[str, SampleSet]  # by workload
+    calibrations: Mapping[tuple[str, str], CalibrationSet]  # by workload and calibration name
+
+
+def prepare(resolved: ResolvedSuite) -> Material:
+    """Read models, test sets and calibration sets, and check them against each other.
+
+    Raises `DeclarationError` with every problem: a file that is no ONNX model, a wrong digest, an empty test set,
+    calibration samples that are also asked, too few of them, an unknown metric.
+    """
+    problems: list[Problem] = []
+    models = {}
+    for index, model in enumerate(resolved.suite.models):
+        try:
+            models[model.name] = _model_file(model, f"models[{index}]", resolved.file)
+        except DeclarationError as error:
+            problems.extend(error.problems)
+    test_sets: dict[str, SampleSet] = {}
+    calibrations: dict[tuple[str, str], CalibrationSet] = {}
+    for workload in resolved.suite.workloads:
+        rubric = resolved.rubrics[workload.name]
+        try:
+            source = locate(rubric.spec.test_set.source, rubric.file)
+            samples = rubric_samples(rubric.spec, source, rubric.file, resolved.suite.protocol.test_set)
+            test_sets[workload.name] = SampleSet(samples, samples.fingerprint())
+        except DeclarationError as error:
+            problems.extend(error.problems)
+        for index, calibration in enumerate(resolved.suite.calibrations):
+            if calibration.name not in workload.calibrations:
+                continue
+            key = f"calibrations[{index}]"
+            try:
+                chosen = calibration_samples(calibration, locate(calibration.source, resolved.file), resolved.file, rubric.spec.task)
+            except DeclarationError as error:
+                problems.extend(error.problems)
+                continue
+            if calibration.count < rubric.spec.calibration.minimum_count:
+                problems.append(
+                    Problem(
+                        str(resolved.file),
+                        f"{key}.count",
+                        f"rubric {rubric.spec.name} asks for more calibration samples",
+                        value=str(calibration.count),
+                        expected=f"at least {rubric.spec.calibration.minimum_count}",
+                    )
+                )
+            if workload.name in test_sets:
+                problems.extend(_overlap(chosen, test_sets[workload.name].samples, key, workload.name, resolved.file))
+            digest = hashlib.sha256(f"{chosen.fingerprint()}\0{calibration.batch_size}".encode()).hexdigest()
+            calibrations[workload.name, calibration.name] = CalibrationSet(chosen, digest)
+    problems.extend(_metrics(resolved))
+    if problems:
+        raise DeclarationError(dict.fromkeys(problems))
+    return Material(models, test_sets, calibrations)
+
+
+def _model_file(model: Model, key: str, declared_in: Path) -> ModelFile:
+    import onnx
+
+    path = locate(model.path, declared_in)
+
+    def wrong(message: str, **more: str) -> DeclarationError:
+        return DeclarationError([Problem(str(declared_in), f"{key}.path", message, value=repr(model.path), **more)])
+
+    content = path.read_bytes()
+    sha256 = hashlib.sha256(content).hexdigest()
+    if model.sha256 is not None and model.sha256 != sha256:
+        raise DeclarationError(
+            [Problem(str(declared_in), f"{key}.sha256", "the file has another SHA-256", value=sha256, expected=model.sha256)]
+        )
+    try:
+        loaded = onnx.load_from_string(content)
+        if not loaded.graph.node or not loaded.opset_import:
+            raise ValueError("it holds no graph")
+        onnx.checker.check_model(str(path))
+    except Exception as error:
+        # onnx raises protobuf's, its checker's and plain errors alike; all mean the same to the user.
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise wrong(f"is not a valid ONNX model: {first[:200]}", hint="check it with onnx.checker.check_model") from None
+    return ModelFile(path, sha256, len(content))
+
+
+def _overlap(calibration: Samples, test: Samples, key: str, workload: str, file: Path) -> list[Problem]:
+    shared = overlap(calibration, test)
+    if not shared:
+        return []
+    some = ", ".join(shared[:5]) + (", …" if len(shared) > 5 else "")
+    return [
+        Problem(
+            str(file),
+            f"{key}.source",
+            f"{len(shared)} of {len(calibration)} calibration samples are also in the test set of workload {workload!r}",
+            value=f"ids {some}",
+            expected="calibration samples that are never scored",
+            hint="calibrate on another split",
+        )
+    ]
+
+
+def _metrics(resolved: ResolvedSuite) -> list[Problem]:
+    from lynxbench.scoring import check_rubric
+
+    return [problem for declared in resolved.rubrics.values() for problem in check_rubric(declared.spec, str(declared.file))]

@@ -1,0 +1,330 @@
+"""From what a group's workers and the scoring gave to records: one place where names meet the field table."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lynxbench import __version__
+from lynxbench.execution import Caution, HostFacts
+from lynxbench.measurement import EntrantRounds, RoundsResult, TimingSummary, TimingWarning, select_blocks, summarise
+from lynxbench.records.record import Record
+from lynxbench.records.schema import SCHEMA_VERSION
+from lynxbench.scoring import Score, Scores
+from lynxbench.specs.resolve import ResolvedSuite
+from lynxbench.sweep.plan import Cell, Deployment, Group, Skip
+from lynxbench.sweep.prepare import Material
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from lynxbench.sweep.group import Seat
+
+# Answers after timing may differ in this share from the accuracy pass before the row is refused: none may.
+RECHECK_TOLERANCE = 0.0
+ENERGY_UNREADABLE = "energy counters are not read by this version"
+
+
+@dataclass(frozen=True)
+class Context:
+    """What all rows of a group share."""
+
+    resolved: ResolvedSuite
+    material: Material
+    group: Group
+    sweep: str
+    host: HostFacts
+    started_at: datetime
+
+
+def predictions_id(group: Group, deployment: Deployment, batch_size: int) -> str:
+    """The key of a candidate's answers: the same for every scenario at the same batch size."""
+    cell = next(c for c in group.cells if c.deployment == deployment and c.scenario.batch_size == batch_size)
+    return hashlib.sha256(f"{group.workload.name}\0{cell.candidate_id}".encode()).hexdigest()[:16]
+
+
+def skipped_record(context: Context, cell: Cell, skip: Skip) -> Record:
+    """The row of a cell that cannot run here."""
+    return Record({**_declared(context, cell), "status": skip.status, "reason": skip.reason})
+
+
+def cell_record(
+    context: Context, cell: Cell, seat: Seat, scores: Scores | None, result: RoundsResult | None
+) -> Record:
+    """The row of a cell that was to run: measured, or with the reason why not."""
+    declared = _declared(context, cell)
+    entrant = None if result is None else result.entrants.get(cell.cell_id)
+    difference = seat.rechecked.get(cell.scenario.name)
+    trouble: tuple[str, str] | None = None
+    if scores is None and seat.predictions.get(cell.scenario.batch_size) is not None:
+        trouble = ("failed", "the reference gave no predictions to compare with, so there is no score to go with the speed")
+    elif entrant is None or entrant.error is not None or not entrant.blocks or difference is None or scores is None:
+        error = seat.error
+        trouble = (error.status, error.reason) if error is not None else ("failed", "no timed block came back")
+    elif difference > RECHECK_TOLERANCE and not cell.deployment.scheme.depends_on_batch:
+        trouble = ("rejected", f"after timing, {difference:.1%} of the answers differed from the accuracy pass")
+    if trouble is not None:
+        return Record({**declared, "status": trouble[0], "reason": trouble[1], **_opened(seat)})
+    assert result is not None and entrant is not None and scores is not None and seat.artifact is not None
+    status = str(seat.opened["status"])
+    timing, warnings = _timing(context, cell, seat, entrant, result)
+    return Record(
+        {
+            **declared,
+            **_opened(seat),
+            **timing,
+            **_scores(cell, scores),
+            "status": status,
+            "reason": seat.opened["reason"] if status != "ok" else None,
+            "warnings": [*declared["warnings"], *warnings],
+            "predictions_id": predictions_id(context.group, cell.deployment, cell.scenario.batch_size),
+            "recheck_difference": difference,
+            "artifact_sha256": seat.artifact.sha256,
+            "artifact_bytes": seat.artifact.size_bytes,
+            "peak_rss_bytes": seat.peak_rss_bytes,
+            "energy_reason": ENERGY_UNREADABLE,
+        }
+    )
+
+
+def latency_table(cell: Cell, result: RoundsResult) -> pa.Table:
+    """Raw latencies of a cell: one row a query, with its round and whether its block was left out."""
+    import pyarrow as pa
+
+    entrant = result.entrants[cell.cell_id]
+    used = set(select_blocks(entrant.blocks, _minimum(entrant)).used)
+    sizes = [len(block) for block in entrant.blocks]
+    return pa.table(
+        {
+            "cell_id": pa.array([cell.cell_id] * sum(sizes), pa.string()),
+            "round": pa.array(np.repeat(np.asarray(entrant.round_numbers, dtype=np.int32), sizes)),
+            "excluded": pa.array(np.repeat([index not in used for index in range(len(sizes))], sizes)),
+            "latency_ns": pa.array(np.concatenate([block.latencies_ns for block in entrant.blocks])),
+        }
+    )
+
+
+def _minimum(entrant: EntrantRounds) -> int:
+    """Fewest blocks that a summary may rest on: half of what there is, so that one bad spell does not decide."""
+    return max(1, len(entrant.blocks) // 2)
+
+
+def _declared(context: Context, cell: Cell) -> dict[str, Any]:
+    """Everything that is known before anything runs."""
+    resolved, group, deployment = context.resolved, context.group, cell.deployment
+    suite, rubric = resolved.suite, resolved.rubrics[group.workload.name]
+    executor = resolved.executors[deployment.executor]
+    test_set = context.material.test_sets[group.workload.name]
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "lynxbench_version": __version__,
+        "sweep": context.sweep,
+        "suite": suite.name,
+        "suite_version": suite.version,
+        "suite_digest": suite.digest(),
+        "cell_id": cell.cell_id,
+        "candidate_id": cell.candidate_id,
+        "position": cell.position,
+        "group_id": group.group_id,
+        "started_at": context.started_at,
+        "warnings": [],
+        "workload": group.workload.name,
+        "task": rubric.spec.task,
+        "rubric": rubric.spec.name,
+        "rubric_version": rubric.spec.version,
+        "rubric_digest": rubric.digest,
+        "test_set": rubric.spec.test_set.name,
+        "test_set_digest": test_set.fingerprint,
+        "test_set_composition": list(rubric.spec.test_set.composition),
+        "test_set_n": len(test_set.samples),
+        "strata": list(rubric.spec.strata),
+        "reference_scheme": rubric.spec.reference.scheme,
+        "reference_executor": rubric.spec.reference.executor,
+        "is_reference": cell.is_reference,
+        "tolerance_kind": rubric.spec.tolerance.kind,
+        "tolerance": rubric.spec.tolerance.value,
+        "model": deployment.model.name,
+        "model_version": deployment.model.version,
+        "model_sha256": context.material.models[deployment.model.name].sha256,
+        "scheme": deployment.scheme.name,
+        "scheme_kind": deployment.scheme.kind,
+        "scheme_options": json.dumps(deployment.scheme.options(), sort_keys=True),
+        **_calibration(context, deployment),
+        "executor": executor.spec.name,
+        "executor_digest": executor.digest,
+        "provider": executor.spec.provider,
+        "simulated": executor.spec.simulated,
+        "scenario": cell.scenario.name,
+        "scenario_kind": cell.scenario.kind,
+        "batch_size": cell.scenario.batch_size,
+        "protocol": json.dumps(suite.protocol.model_dump(mode="json"), sort_keys=True),
+        **_host(context.host),
+    }
+
+
+def _calibration(context: Context, deployment: Deployment) -> dict[str, Any]:
+    calibration = deployment.calibration
+    if calibration is None:
+        return {}
+    return {
+        "calibration": calibration.name,
+        "calibration_digest": context.material.calibrations[context.group.workload.name, calibration.name].digest,
+        "calibration_split": calibration.split,
+        "calibration_selection": calibration.selection,
+        "calibration_n": calibration.count,
+        "calibration_seed": calibration.seed,
+        "calibration_batch_size": calibration.batch_size,
+    }
+
+
+def _host(host: HostFacts) -> dict[str, Any]:
+    facts = {
+        "cpu": host.cpu_model,
+        "isa_flags": list(host.isa_flags),
+        "cores_logical": host.logical_cores,
+        "cores_usable": float(host.usable_cores),
+        "memory_bytes": host.memory_bytes,
+        "memory_limit_bytes": host.memory_limit_bytes,
+        "governor": host.governor,
+        "os": host.os,
+        "kernel": host.kernel,
+        "python": host.python,
+    }
+    host_id = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+    return {"host_id": host_id, **facts, "load_1min": host.load_1min}
+
+
+def _opened(seat: Seat) -> dict[str, Any]:
+    """What opening the session told, where it came that far."""
+    opened = seat.opened
+    if not opened:
+        return {}
+    differences = [difference for difference in opened["differences"] if difference is not None]
+    return {
+        "provider_options": json.dumps(opened["options"], sort_keys=True),
+        "onnxruntime_version": opened["onnxruntime_version"],
+        "wheel": opened["wheel"],
+        "device": opened["device"],
+        "precision": opened["precision"],
+        "threads": opened["threads"],
+        "nodes": opened["nodes"],
+        "first_run_difference": max(differences) if differences else None,
+        "import_ns": opened["import_ns"],
+        "register_ns": opened["register_ns"],
+        "create_ns": opened["create_ns"],
+        "engine_build_ns": opened["engine_build_ns"],
+        "first_run_ns": opened["first_run_ns"],
+    }
+
+
+def _timing(
+    context: Context, cell: Cell, seat: Seat, entrant: EntrantRounds, result: RoundsResult
+) -> tuple[dict[str, Any], list[dict[str, str]]]:
+    """Timing fields and the warnings that go with them."""
+    prepared = seat.prepared[cell.scenario.name]
+    summary = summarise(
+        entrant.blocks,
+        context.resolved.suite.protocol.confidence,
+        minimum_blocks=_minimum(entrant),
+        samples_per_query=cell.scenario.batch_size,
+        harness_overhead_ns=prepared["harness_overhead_ns"],
+        cpus=context.host.logical_cores,
+    )
+    # Ratios count only against the declared reference; where that failed, another cell held its place in the rounds.
+    against_reference = any(c.is_reference and c.cell_id == result.reference for c in context.group.cells)
+    ratio = entrant.throughput_ratio if against_reference else None
+    fields = {
+        "rounds": len(entrant.blocks),
+        "stopped_by": result.stopped_by,
+        "blocks_used": summary.blocks_used,
+        "blocks_excluded": summary.blocks_excluded,
+        "warm_up_runs": prepared["warm_up_runs"],
+        "warm_up_ns": prepared["warm_up_ns"],
+        "latency_n": summary.n_runs,
+        "latency_mean_ns": summary.mean_ns,
+        "latency_min_ns": float(summary.min_ns),
+        "latency_max_ns": float(summary.max_ns),
+        **_percentiles(summary),
+        "throughput_per_s": summary.throughput.value_per_s,
+        "throughput_per_s_low": summary.throughput.low_per_s,
+        "throughput_per_s_high": summary.throughput.high_per_s,
+        "throughput_ratio": None if ratio is None else ratio.value,
+        "throughput_ratio_low": None if ratio is None else ratio.low,
+        "throughput_ratio_high": None if ratio is None else ratio.high,
+        "harness_overhead_ns": prepared["harness_overhead_ns"],
+        "cpu_over_wall_ratio": summary.cpu_over_wall_ratio,
+        "scheduler_delay_ratio": summary.scheduler_delay_ratio,
+    }
+    found: list[TimingWarning] = [*summary.warnings, *(entrant.warnings if against_reference else ())]
+    if prepared["warm_up_cut_short"]:
+        found.append(TimingWarning.WARM_UP_CUT_SHORT)
+    warnings = {warning.value: warning.advice for warning in found}
+    warnings.update({code: Caution(code).advice for code in seat.opened["cautions"]})
+    return fields, [{"code": code, "advice": advice} for code, advice in warnings.items()]
+
+
+def _percentiles(summary: TimingSummary) -> dict[str, float | None]:
+    fields: dict[str, float | None] = {}
+    for name, estimate in summary.percentiles.items():
+        supported = estimate.value_ns is not None
+        fields[f"{name}_ns"] = estimate.value_ns
+        fields[f"{name}_low_ns"] = estimate.low_ns if supported else None
+        fields[f"{name}_high_ns"] = estimate.high_ns if supported else None
+    return fields
+
+
+def _scores(cell: Cell, scores: Scores) -> dict[str, Any]:
+    primary, worst = scores.primary, scores.worst_stratum
+    fields: dict[str, Any] = {
+        "primary_metric": primary.name,
+        "primary_direction": primary.direction,
+        "primary_value": primary.value,
+        "primary_value_low": primary.value_low,
+        "primary_value_high": primary.value_high,
+        "primary_n": primary.n,
+        "primary_failed_n": primary.n_failed,
+        "primary_delta": primary.delta,
+        "primary_delta_low": primary.delta_low,
+        "primary_delta_high": primary.delta_high,
+        "primary_loss": primary.loss,
+        "primary_loss_low": primary.loss_low,
+        "primary_loss_high": primary.loss_high,
+        "primary_test": primary.test,
+        "primary_p_value": primary.p_value,
+        # The reference at another batch size than its own is still compared with itself.
+        "verdict": "reference" if cell.is_reference else scores.verdict.verdict,
+        "required_n": scores.verdict.required_n,
+        "flip_rate": scores.agreement.flip_rate,
+        "kl_divergence": scores.agreement.kl_divergence,
+        "sqnr_db": scores.agreement.sqnr_db,
+        "scores": [_score(score) for score in scores.metrics],
+        "strata_scores": [_score(score) for score in scores.strata],
+    }
+    if worst is not None and not cell.is_reference:
+        fields |= {
+            "worst_stratum": f"{worst.stratum_field}={worst.stratum}",
+            "worst_stratum_loss": worst.loss,
+            "worst_stratum_loss_low": worst.loss_low,
+            "worst_stratum_loss_high": worst.loss_high,
+        }
+    return fields
+
+
+_SCORE_MEMBERS: Mapping[str, str] = {
+    "metric": "name", "role": "role", "direction": "direction", "unit": "unit", "stratum_field": "stratum_field",
+    "stratum": "stratum", "n": "n", "failed_n": "n_failed", "value": "value", "low": "value_low", "high": "value_high",
+    "reference_value": "reference_value", "delta": "delta", "delta_low": "delta_low", "delta_high": "delta_high",
+    "loss": "loss", "loss_low": "loss_low", "loss_high": "loss_high", "test": "test", "p_value": "p_value",
+    "p_value_holm": "p_value_corrected", "interval_method": "interval_method", "resamples": "resamples",
+    "seed": "seed", "reason": "reason",
+}  # fmt: skip
+
+
+def _score(score: Score) -> dict[str, Any]:
+    return {member: getattr(score, name) for member, name in _SCORE_MEMBERS.items()}

@@ -1,0 +1,170 @@
+"""The process that holds one deployment: `python -m lynxbench.sweep.worker`, spoken to in JSON lines.
+
+    open     model on its executor, cold start timed apart, first run compared with the reference outputs
+    answer   the whole test set at one batch size, predictions to a file
+    prepare  bind the queries of a scenario and warm up
+    block    one timed block
+    recheck  the timed queries once more, compared with the accuracy pass
+    usage    peak memory, and the providers once more
+"""
+
+from __future__ import annotations
+
+import resource
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lynxbench.datasets.samples import Samples
+from lynxbench.measurement import harness_overhead_ns, time_block, warm_up
+from lynxbench.specs.executor import ExecutorSpec
+from lynxbench.specs.rubric import TaskName
+from lynxbench.specs.suite import Model, Protocol
+from lynxbench.sweep.child import serve
+from lynxbench.sweep.wire import block_to_wire, save_predictions
+from lynxbench.tasks import Query, answer_all, batches, get_task
+
+# Queries bound for timing: enough different samples that caches and branches see real variety.
+TIMED_QUERIES = 32
+# ... but no more than this much input, so that big models fit.
+TIMED_QUERIES_BYTES = 256 << 20
+# Binding takes two runs a query: for slow models it stops after this time, with at least so many bound.
+BINDING_S = 0.2
+LEAST_QUERIES = 4
+RECHECKED_QUERIES = 4
+# Untimed runs before each block.
+LEAD_IN_RUNS = 2
+
+
+class Worker:
+    """The state between requests."""
+
+    def __init__(self) -> None:
+        self._answers: dict[int, dict[str, np.ndarray[Any, Any]]] = {}
+        self._queries: dict[str, tuple[int, list[Query], list[np.ndarray[Any, Any]]]] = {}
+        self._next: dict[str, int] = {}
+
+    def load(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Everything that needs no ONNX Runtime, so that `open` times just the cold start."""
+        self._model = Model.from_json(request["model"])
+        self._samples = Samples.from_npz(Path(request["samples"]))
+        self._task_name: TaskName = request["task"]
+        self._task = get_task(self._task_name)
+        return {}
+
+    def open(self, request: dict[str, Any]) -> dict[str, Any]:
+        from lynxbench.execution import Executor
+
+        spec = ExecutorSpec.from_json(request["executor"])
+        self._executor = Executor(
+            spec,
+            threads=request["threads"],
+            options=request["options"],
+            spinning=False,
+            cache_dir=Path(request["cache"]),
+        )
+        cold = self._executor.open(Path(request["artifact"]))
+        inputs = self._task.inputs(self._samples)
+        feed = self._task.feed(inputs[:1], self._model, self._executor.inputs)
+        references = []
+        for file in request["references"]:
+            with np.load(file, allow_pickle=False) as archive:
+                references.append({name: archive[name] for name in archive.files})
+        verification = self._executor.verify(feed, references, scheme=request["scheme_kind"])
+        return {
+            "import_ns": cold.import_ns,
+            "register_ns": cold.register_ns,
+            "create_ns": cold.create_ns,
+            "engine_build_ns": cold.engine_build_ns,
+            "first_run_ns": verification.first_run_ns,
+            "status": verification.status,
+            "reason": verification.reason,
+            "nodes": [
+                {"provider": provider, "op_type": op_type, "count": count}
+                for provider, ops in sorted(verification.nodes.items())
+                for op_type, count in sorted(ops.items())
+            ],
+            "options": dict(verification.options),
+            "threads": verification.threads,
+            "onnxruntime_version": verification.onnxruntime_version,
+            "wheel": verification.wheel,
+            "device": verification.device,
+            "precision": verification.precision,
+            "cautions": [caution.value for caution in verification.cautions],
+            "differences": list(verification.differences),
+        }
+
+    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        batch_size = request["batch_size"]
+        answers = answer_all(self._task, self._executor, self._samples, self._model, batch_size)
+        self._answers[batch_size] = answers
+        predictions = self._task.predictions(self._samples, answers)
+        save_predictions(predictions, Path(request["out"]))
+        return {"n": len(predictions)}
+
+    def prepare(self, request: dict[str, Any]) -> dict[str, Any]:
+        protocol = Protocol.from_json(request["protocol"])
+        batch_size = request["batch_size"]
+        inputs = self._task.inputs(self._samples)
+        chosen = list(batches(len(inputs), batch_size))
+        room = max(1, TIMED_QUERIES_BYTES // max(1, inputs[: min(batch_size, len(inputs))].nbytes))
+        wanted = min(TIMED_QUERIES, room, len(chosen))
+        # Spread over the whole test set; the full batches first, as the accuracy pass saw them.
+        positions = [chosen[i] for i in np.linspace(0, len(chosen) - 1, wanted).round().astype(int)]
+        queries: list[Query] = []
+        begun = time.monotonic()
+        for position in positions:
+            if len(queries) >= LEAST_QUERIES and time.monotonic() - begun > BINDING_S:
+                break
+            feed = self._task.feed(inputs[position], self._model, self._executor.inputs)
+            query = self._task.query(self._executor, feed, self._model)
+            query.load(feed)
+            queries.append(query)
+        name = request["scenario"]
+        self._queries[name] = (batch_size, queries, positions[: len(queries)])
+        self._next[name] = 0
+        warm = warm_up([query.run for query in queries], protocol.warm_up_runs, protocol.warm_up_s)
+        return {
+            "warm_up_cut_short": warm.cut_short,
+            "warm_up_runs": warm.runs,
+            "warm_up_ns": warm.wall_ns,
+            "harness_overhead_ns": harness_overhead_ns(),
+        }
+
+    def block(self, request: dict[str, Any]) -> dict[str, Any]:
+        name = request["scenario"]
+        _, queries, _ = self._queries[name]
+        # Another candidate had the caches just now: two runs that are not timed give them back.
+        warm_up([query.run for query in queries], LEAD_IN_RUNS, 0.0)
+        block = time_block([query.run for query in queries], request["duration_ns"], first=self._next[name])
+        self._next[name] = block.next_query
+        return block_to_wire(block)
+
+    def recheck(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Share of the timed queries' answers that are not those of the accuracy pass."""
+        batch_size, queries, positions = self._queries[request["scenario"]]
+        different = total = 0
+        for query, position in list(zip(queries, positions, strict=True))[:RECHECKED_QUERIES]:
+            query.run()
+            for name, values in query.answer().items():
+                expected = self._answers[batch_size][name][position]
+                same = np.isclose(values, expected, rtol=1e-4, atol=1e-5, equal_nan=True) if values.dtype.kind == "f" else values == expected
+                rows = same.reshape(len(same), -1).all(axis=1)
+                different += int((~rows).sum())
+                total += len(rows)
+        return {"difference": different / total}
+
+    def usage(self, request: dict[str, Any]) -> dict[str, Any]:
+        return {"peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
+
+
+def main() -> None:
+    """Serve until the parent closes the pipe."""
+    worker = Worker()
+    serve({name: getattr(worker, name) for name in ("load", "open", "answer", "prepare", "block", "recheck", "usage")})
+
+
+if __name__ == "__main__":
+    main()

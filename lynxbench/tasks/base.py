@@ -1,0 +1,140 @@
+"""What a task is, and the one loop that answers a test set with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from lynxbench.datasets.predictions import Column, Predictions
+from lynxbench.datasets.samples import Samples
+from lynxbench.errors import CellError
+from lynxbench.specs.suite import Model
+
+Array = npt.NDArray[np.generic]
+Feed = dict[str, Array]
+
+
+class TensorInfo(Protocol):
+    """A model's input or output: `shape` has None where a dimension is free, `dtype` is NumPy's."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def dtype(self) -> np.dtype[np.generic]: ...
+    @property
+    def shape(self) -> tuple[int | None, ...]: ...
+
+
+class Bound(Protocol):
+    """A run whose inputs and outputs are bound once. `inputs` may be overwritten in place between calls."""
+
+    @property
+    def inputs(self) -> Mapping[str, Array]: ...
+    @property
+    def outputs(self) -> Mapping[str, Array]: ...
+    def __call__(self) -> None: ...
+
+
+class Runner(Protocol):
+    """Something that runs a model; `execution.Executor` is one."""
+
+    @property
+    def inputs(self) -> tuple[TensorInfo, ...]: ...
+    @property
+    def outputs(self) -> tuple[TensorInfo, ...]: ...
+    def bind(self, feed: Feed) -> Bound: ...
+
+
+class Query(Protocol):
+    """One query, ready to be timed: `run` answers a whole batch, from inputs in place to outputs on the host."""
+
+    @property
+    def run(self) -> Callable[[], None]:
+        """What is timed."""
+
+    def load(self, feed: Feed) -> None:
+        """Put other samples of the same shape in place (never inside a timed span)."""
+
+    def answer(self) -> dict[str, Array]:
+        """A copy of what the last run answered: name → [batch, …]."""
+
+
+class Task(Protocol):
+    """How samples become model runs, and outputs become predictions."""
+
+    def inputs(self, samples: Samples) -> Column:
+        """Everything that the model is asked about, [m, …]: the samples, and for retrieval the corpus before them."""
+
+    def feed(self, inputs: Column, model: Model, tensors: tuple[TensorInfo, ...]) -> Feed:
+        """A batch of `inputs` as the model's input tensors."""
+
+    def query(self, runner: Runner, feed: Feed, model: Model) -> Query:
+        """Bind a batch."""
+
+    def predictions(self, samples: Samples, answers: Mapping[str, Array]) -> Predictions:
+        """Answers to all inputs ([m, …] each) as predictions."""
+
+
+class BoundQuery:
+    """A query that is one run of the model."""
+
+    def __init__(self, runner: Runner, feed: Feed) -> None:
+        self._bound = runner.bind(feed)
+        # The bound run itself: no method of ours stands between the clock and the session.
+        self.run: Callable[[], None] = self._bound
+
+    def load(self, feed: Feed) -> None:
+        for name, values in feed.items():
+            np.copyto(self._bound.inputs[name], values)
+
+    def answer(self) -> dict[str, Array]:
+        return {name: np.array(values) for name, values in self._bound.outputs.items()}
+
+
+def batches(total: int, batch_size: int) -> Iterator[npt.NDArray[np.int64]]:
+    """Positions 0 … total-1 in batches of exactly `batch_size`; the last is filled up from the start.
+
+    Filled, not cut, because a scheme with dynamic scales answers a smaller batch otherwise than a full one.
+    """
+    for start in range(0, total, batch_size):
+        yield np.arange(start, start + batch_size) % total
+
+
+def answer_all(
+    task: Task, runner: Runner, samples: Samples, model: Model, batch_size: int, progress: Callable[[int, int], None] | None = None
+) -> dict[str, Array]:
+    """Every input's answer at one batch size, by the same bound code path that is timed: name → [m, …]."""
+    inputs = task.inputs(samples)
+    total = len(inputs)
+    query: Query | None = None
+    parts: list[dict[str, Array]] = []
+    for positions in batches(total, batch_size):
+        feed = task.feed(inputs[positions], model, runner.inputs)
+        if query is None:
+            query = task.query(runner, feed, model)
+        query.load(feed)
+        query.run()
+        parts.append(query.answer())
+        if progress is not None:
+            progress(min(total, len(parts) * batch_size), total)
+    return {name: np.concatenate([part[name] for part in parts])[:total] for name in parts[0]}
+
+
+def only_input(tensors: tuple[TensorInfo, ...], task: str) -> TensorInfo:
+    """The model's single input; raises `CellError` when it has another number."""
+    if len(tensors) != 1:
+        names = ", ".join(tensor.name for tensor in tensors) or "none"
+        raise CellError("unsupported", f"task {task} feeds one input, the model has {len(tensors)}: {names}")
+    return tensors[0]
+
+
+def only_output(answers: Mapping[str, Array], task: str, columns: int | None = None) -> npt.NDArray[np.float32]:
+    """The model's first output as [m, k] float32; raises `CellError` on another shape."""
+    values = next(iter(answers.values()))
+    if values.ndim != 2 or (columns is not None and values.shape[1] < columns):
+        wanted = f"[samples, {'classes' if columns is None else f'at least {columns} classes'}]"
+        raise CellError("failed", f"task {task} expects an output {wanted}; the model gave {list(values.shape)}")
+    return values.astype(np.float32)
