@@ -28,7 +28,7 @@ DECAY_SHARE = 0.5
 BATCH = 128
 MUON_RATE, ADAM_RATE = 0.02, 3e-3
 MUON_DECAY = 0.01
-"""With ten times as much the matrices stay small, every step is large beside them, and products are not learned."""
+"""Below PyTorch's default of 0.1, with which a 107 k model's loss still stood at 0.62 when stopped at step 2,750."""
 OPERATOR_SHARES = (0.25, 0.25, 0.5)
 """Of "+", "-" and "*" in training: products are the last thing learned. The shipped files hold as many of each."""
 MASKED = -1e4

@@ -29,7 +29,7 @@ class ConvNorm(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """[n, inputs, h, w] to [n, outputs, ceil(h / stride), ceil(w / stride)]."""
         if self.conv.groups > 1:
-            # Processors have no fast bfloat16 gradient for strided depthwise convolutions.
+            # PyTorch's bfloat16 gradient of strided depthwise convolutions was 20 to 50 times slower than float32's.
             with torch.autocast("cpu", enabled=False):
                 filtered = self.conv(features.float())
         else:

@@ -17,7 +17,6 @@ def main() -> None:
 
         code = app(standalone_mode=False)
     except KeyboardInterrupt:
-        sys.stderr.write("\ninterrupted; what was finished is kept: the same command goes on from there\n")
         code = 130
     except LynxBenchError as error:
         from lynxbench.cli.text import plain

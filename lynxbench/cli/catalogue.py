@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from lynxbench.cli.text import plain
 from lynxbench.errors import DeclarationError, UsageError
 from lynxbench.specs.base import build, did_you_mean
 from lynxbench.specs.executor import ExecutorSpec
-from lynxbench.specs.load import load_folder, locate, read_toml
+from lynxbench.specs.load import Declared, load_folder, locate, read_toml
 from lynxbench.specs.resolve import builtin_suites, resolve_suite, suite_file
 from lynxbench.specs.rubric import Rubric
 from lynxbench.specs.suite import Suite
@@ -75,11 +75,11 @@ def _rows(what: str, suite: str, rubrics: Path | None, executors: Path | None) -
     ]
 
 
-def check_rubrics(declared: Any) -> None:
-    """Unknown metrics, wrong directions and the like: what only `scoring` can know."""
-    from lynxbench.scoring import check_rubric
+def check_rubrics(declared: Iterable[Declared[Rubric]]) -> None:
+    """Raise `DeclarationError` for rubrics whose metrics make no sense."""
+    from lynxbench.sweep.prepare import rubric_problems
 
-    problems = [problem for one in declared for problem in check_rubric(one.spec, str(one.file))]
+    problems = rubric_problems(declared)
     if problems:
         raise DeclarationError(problems)
 
@@ -126,8 +126,6 @@ def _validate(path: Path, rubrics: Path | None, executors: Path | None) -> str:
         prepared = prepare_sweep(resolve_suite(str(path), rubrics=rubrics, executors=executors))
         return f"a sound suite, {len(prepared.plan.cells)} cells"
     if "test_set" in data:
-        from lynxbench.specs.load import Declared
-
         rubric = Declared(build(Rubric, data, str(path)), path)
         check_rubrics([rubric])
         return f"a sound rubric, digest {rubric.digest[:12]}"

@@ -15,20 +15,22 @@ from lynxbench.errors import UsageError
 from lynxbench.records.record import MEASURED, Record
 from lynxbench.records.store import read_records
 
-# Column → (heading, width it needs, how soon it is left out when the terminal is narrow; 0 never).
+# Column → how soon it is left out when the terminal is narrow; 0 never.
 _COLUMNS = {
-    "scheme": ("scheme", 17, 0),
-    "p50": ("p50", 9, 0),
-    "p99": ("p99", 9, 3),
-    "speed": ("speed", 13, 0),
-    "offline": ("batched", 13, 2),
-    "score": ("score", 8, 4),
-    "delta": ("Δ", 20, 0),
-    "worst": ("worst stratum", 22, 5),
-    "size": ("size", 8, 1),
-    "verdict": ("verdict", 14, 0),
+    "scheme": 0,
+    "p50": 0,
+    "p99": 3,
+    "speed": 0,
+    "batched": 2,
+    "score": 4,
+    "delta": 0,
+    "worst stratum": 5,
+    "size": 1,
+    "verdict": 0,
 }
-PIPED_WIDTH = 140  # a file or a pager has no width of its own
+_GAP = 2
+_MOST_WARNINGS = 4
+PIPED_WIDTH = 160  # a file or a pager has no width of its own
 _STYLES = {"robust": "green", "fragile": "red", "inconclusive": "yellow", "reference": "dim"}
 
 
@@ -77,44 +79,49 @@ def _table(console: Any, workload: str, records: Sequence[Record]) -> None:
     other = next((s for s in scenarios if s != base), None)
     lead = next((r for r in records if r["status"] in MEASURED), first)
     metric, unit = lead["primary_metric"] or "score", _unit(lead)
-    columns, left_out = _fitting(console.width, has_other=other is not None)
     base_batch = next(r["batch_size"] for r in records if r["scenario"] == base)
-    console.print(Text(f"{workload}", style="bold") + Text(f"  {first['rubric']} {first['rubric_version']}, {first['test_set_n']:,} samples, {base}, batch {base_batch}, {lead['threads'] or '?'} thread(s)", style="dim"))
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    about = f"{first['rubric']} {first['rubric_version']}, {first['test_set_n']:,} samples, {base}, batch {base_batch}, {_threads(lead)}"
+    console.print(Text(workload, style="bold") + Text(f"  {about}", style="dim"))
     headings = {
-        "score": metric,
-        "delta": f"Δ {'points' if unit == 'fraction' else unit} [{_confidence(first)}]",
-        "offline": f"speed, batch {_batch(records, other)}" if other else "",
-        "speed": "speed",
+        "score": str(metric),
+        "delta": f"Δ {'points' if unit == 'fraction' else unit} [{_confidence(lead)}]",
+        "batched": f"batch {_batch(records, other)}" if other else "",
     }
-    for column in columns:
-        numeric = column not in {"scheme", "worst", "verdict"}
-        table.add_column(headings.get(column, _COLUMNS[column][0]), justify="right" if numeric else "left", no_wrap=True)
-    several_models = len({r["model"] for r in records}) > 1
+    rows: list[tuple[str | None, dict[str, str], str]] = []
     for model in dict.fromkeys(str(r["model"]) for r in records):
-        if several_models:
-            table.add_row(Text(model, style="bold"), *[""] * (len(columns) - 1))
-        rows = [r for r in records if r["model"] == model and r["scenario"] == base]
-        for record in rows:
+        rows.append((model, dict.fromkeys(_COLUMNS, ""), ""))
+        for record in (r for r in records if r["model"] == model and r["scenario"] == base):
             twin = next((r for r in records if other and r["scenario"] == other and _same(r, record)), None)
-            cells = _cells(record, twin, unit)
-            style = _STYLES.get(str(record["verdict"]), "red") if record["status"] in MEASURED else "red"
+            rows.append((None, _cells(record, twin, unit), _STYLES.get(str(record["verdict"]), "red")))
+    columns, left_out = _fitting(console.width, headings, [cells for _, cells, _ in rows], has_other=other is not None)
+    table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="dim")
+    for column in columns:
+        left = column in {"scheme", "worst stratum", "verdict"}
+        table.add_column(headings.get(column, column), justify="left" if left else "right", no_wrap=True)
+    for model_row, cells, style in rows:
+        if model_row is not None:
+            table.add_row(Text(model_row, style="bold"))
+        else:
             table.add_row(*[Text(cells[c], style=style if c == "verdict" else "") for c in columns])
     console.print(table)
     if left_out:
         console.print(Text(f"  (left out for width: {', '.join(left_out)}; widen the terminal, or --json)", style="dim"))
 
 
-def _fitting(width: int, *, has_other: bool) -> tuple[list[str], list[str]]:
-    columns = [c for c in _COLUMNS if has_other or c != "offline"]
+def _fitting(
+    width: int, headings: Mapping[str, str], rows: Sequence[Mapping[str, str]], *, has_other: bool
+) -> tuple[list[str], list[str]]:
+    """The columns that fit side by side, and those left out, the least telling first."""
+    columns = [c for c in _COLUMNS if has_other or c != "batched"]
+    wide = {c: max(len(headings.get(c, c)), *(len(row[c]) for row in rows)) for c in columns}
     left_out = []
-    while sum(_COLUMNS[c][1] + 2 for c in columns) > width:
-        droppable = [c for c in columns if _COLUMNS[c][2]]
+    while sum(wide[c] + _GAP for c in columns) > width:
+        droppable = [c for c in columns if _COLUMNS[c]]
         if not droppable:
             break
-        goes = min(droppable, key=lambda c: _COLUMNS[c][2])
+        goes = min(droppable, key=lambda c: _COLUMNS[c])
         columns.remove(goes)
-        left_out.append(goes if goes != "offline" else "batched speed")
+        left_out.append(headings.get(goes, goes))
     return columns, left_out
 
 
@@ -132,10 +139,10 @@ def _cells(record: Record, twin: Record | None, unit: str) -> dict[str, str]:
         "p50": duration(record["p50_ns"]),
         "p99": duration(record["p99_ns"]),
         "speed": _speed(record),
-        "offline": _speed(twin) if twin is not None and twin["status"] in MEASURED else "–",
+        "batched": _speed(twin) if twin is not None and twin["status"] in MEASURED else "–",
         "score": fraction(record["primary_value"], unit),
         "delta": "" if record["is_reference"] else change(record["primary_delta"], record["primary_delta_low"], record["primary_delta_high"], unit),
-        "worst": worst,
+        "worst stratum": worst,
         "size": size(record["artifact_bytes"]),
         "verdict": str(record["verdict"]) + ("" if record["status"] == "ok" else f" ({record['status']})"),
     }
@@ -169,6 +176,10 @@ def _unit(record: Record) -> str:
     return str(next((s["unit"] for s in scores if s["role"] == "primary"), "fraction"))
 
 
+def _threads(record: Record) -> str:
+    return "1 thread" if record["threads"] == 1 else f"{record['threads'] or '?'} threads"
+
+
 def _confidence(record: Record) -> str:
     level = json.loads(record["protocol"]).get("confidence", 0.95)
     return f"{100 * level:.0f} %"
@@ -192,8 +203,12 @@ def _not_measured(console: Any, records: Sequence[Record]) -> None:
             codes[warning["code"]] = (advice, count + 1)
     if codes:
         console.print("worth knowing", style="bold")
-        for code, (advice, count) in sorted(codes.items(), key=lambda item: -item[1][1]):
+        ordered = sorted(codes.items(), key=lambda item: -item[1][1])
+        for code, (advice, count) in ordered[:_MOST_WARNINGS]:
             console.print(f"  {code} ({count} of {len(records)} cells): {plain(advice)}", markup=False, soft_wrap=True)
+        if ordered[_MOST_WARNINGS:]:
+            rest = ", ".join(f"{code} ({count})" for code, (_, count) in ordered[_MOST_WARNINGS:])
+            console.print(f"  and {rest}: each with advice in the records", markup=False, soft_wrap=True)
         console.print()
 
 

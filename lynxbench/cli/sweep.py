@@ -47,8 +47,11 @@ def sweep_command(
     if dry_run:
         _print_plan(prepared, folder, as_json)
         return 0
-    with ProgressLine() as progress:
-        outcome = run_sweep(prepared, folder, cache=cache_folder(), retry=retry, fresh=fresh, on_progress=progress)
+    try:
+        with ProgressLine() as progress:
+            outcome = run_sweep(prepared, folder, cache=cache_folder(), retry=retry, fresh=fresh, on_progress=progress)
+    except KeyboardInterrupt:
+        return _interrupted(prepared, folder)
     return _report(prepared, outcome, as_json)
 
 
@@ -60,6 +63,17 @@ def default_folder(resolved: ResolvedSuite, budget: str, *, changed: bool) -> Pa
     if changed:
         name += f"-{resolved.suite.digest()[:6]}"
     return Path("results") / name
+
+
+def _interrupted(prepared: Prepared, folder: Path) -> int:
+    wanted = {cell.cell_id for cell in prepared.plan.cells}
+    done = sum(record["cell_id"] in wanted for record in read_records(folder))
+    print(
+        f"interrupted; what was finished is kept: {done} of {len(wanted)} cells in {folder}.\n"
+        f"The same command goes on from there; lynxbench show {folder} prints what there is.",
+        file=sys.stderr,
+    )
+    return 130
 
 
 def _print_plan(prepared: Prepared, folder: Path, as_json: bool) -> None:

@@ -124,7 +124,13 @@ def rubric_samples(rubric: Rubric, file: Path, declared_in: Path, size: str = "s
         if view.corruption != "none":
             if rubric.task not in IMAGE_TASKS:
                 raise DeclarationError(
-                    [Problem(str(declared_in), "test_set.views", f"corruption {view.corruption!r} is for images, the task is {rubric.task}")]
+                    [
+                        Problem(
+                            str(declared_in),
+                            "test_set.views",
+                            f"corruption {view.corruption!r} is for images, the task is {rubric.task}",
+                        )
+                    ]
                 )
             inputs = corrupt(inputs, view.corruption, view.severity, declared.seed, source_ids.tolist())  # type: ignore[arg-type]
         views.append((view.name, inputs))
@@ -189,14 +195,28 @@ def _roles(task: str) -> dict[str, str]:
 
 
 def _select(
-    table: Table, fields: Mapping[str, str], task: str, selection: str, count: int, seed: int, stratify_by: str, where: Problem
+    table: Table,
+    fields: Mapping[str, str],
+    task: str,
+    selection: str,
+    count: int,
+    seed: int,
+    stratify_by: str,
+    where: Problem,
 ) -> tuple[npt.NDArray[np.int64], dict[str, Column]]:
     """Chosen positions, and the columns by role at those positions; `id` as text, always there."""
     roles = {**_roles(task), **fields}
     unknown = sorted(set(fields) - {"input", "label", "target", "id"})
     if unknown:
         raise DeclarationError(
-            [Problem(where.file, where.key.rsplit(".", 1)[0] + ".fields", f"unknown role {unknown[0]!r}", expected="input, label, target, id")]
+            [
+                Problem(
+                    where.file,
+                    where.key.rsplit(".", 1)[0] + ".fields",
+                    f"unknown role {unknown[0]!r}",
+                    expected="input, label, target, id",
+                )
+            ]
         )
     optional = {"id"} | ({"label"} if where.key.startswith("calibrations") else set())
     full = {
@@ -209,12 +229,16 @@ def _select(
     try:
         chosen = select(selection, len(table), count, seed, by)
     except ValueError as error:
-        hint = f"stratify_by is {stratify_by!r}" if "stratify" in str(error) else f"{table.file.name} holds {len(table)}"
+        hint = (
+            f"stratify_by is {stratify_by!r}" if "stratify" in str(error) else f"{table.file.name} holds {len(table)}"
+        )
         raise DeclarationError([Problem(where.file, where.key, str(error), hint=hint)]) from None
     columns = {role: column[chosen] for role, column in full.items()}
     columns["id"] = np.asarray([str(value) for value in columns["id"]]) if "id" in columns else chosen.astype(str)
     if len(np.unique(columns["id"])) != len(chosen):
-        raise DeclarationError([Problem(str(table.file), roles["id"], "sample ids repeat", hint="deltas are paired by id")])
+        raise DeclarationError(
+            [Problem(str(table.file), roles["id"], "sample ids repeat", hint="deltas are paired by id")]
+        )
     return chosen, columns
 
 
@@ -230,13 +254,23 @@ def _check_inputs(inputs: Column, task: str, file: Path, name: str) -> None:
                 ]
             )  # fmt: skip
     elif inputs.dtype.kind != "U":
-        raise DeclarationError([Problem(str(file), name, "not text", value=str(inputs.dtype), expected="one text a sample")])
+        raise DeclarationError(
+            [Problem(str(file), name, "not text", value=str(inputs.dtype), expected="one text a sample")]
+        )
 
 
 def _check_labels(labels: Column, class_names: tuple[str, ...], file: Path, declared_in: Path) -> None:
     if labels.dtype.kind not in "iu" or labels.ndim != 1 or labels.min() < 0:
         raise DeclarationError(
-            [Problem(str(file), "labels", "not class labels", value=f"{labels.dtype} {list(labels.shape)}", expected="whole numbers from 0, [n]")]
+            [
+                Problem(
+                    str(file),
+                    "labels",
+                    "not class labels",
+                    value=f"{labels.dtype} {list(labels.shape)}",
+                    expected="whole numbers from 0, [n]",
+                )
+            ]
         )
     if class_names and int(labels.max()) >= len(class_names):
         raise DeclarationError(
@@ -259,4 +293,9 @@ def _plain_strata(table: Table, chosen: npt.NDArray[np.int64], taken: set[str]) 
 
 
 def _contents(inputs: Column) -> Column:
-    return np.asarray([hashlib.sha256(item.tobytes() if isinstance(item, np.ndarray) else str(item).encode()).hexdigest() for item in inputs])
+    return np.asarray(
+        [
+            hashlib.sha256(item.tobytes() if isinstance(item, np.ndarray) else str(item).encode()).hexdigest()
+            for item in inputs
+        ]
+    )

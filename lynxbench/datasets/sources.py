@@ -70,7 +70,9 @@ def _read_npz(file: Path) -> dict[str, Column]:
         with np.load(file, allow_pickle=False) as archive:
             columns = {name: archive[name] for name in archive.files}
     except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
-        raise _wrong(file, f"is not a readable .npz: {error}", hint="save it with numpy.savez, without object arrays") from None
+        raise _wrong(
+            file, f"is not a readable .npz: {error}", hint="save it with numpy.savez, without object arrays"
+        ) from None
     scalars = [name for name, column in columns.items() if column.ndim == 0]
     if scalars:
         raise _wrong(file, f"array {scalars[0]!r} is a single value, not one entry a sample")

@@ -42,7 +42,9 @@ class Section:
     fields: tuple[Field, ...]
 
 
-def _interval(name: str, type_: str, meaning: str, unit: str, need: Need = "optional", check: Check = "any") -> list[Field]:
+def _interval(
+    name: str, type_: str, meaning: str, unit: str, need: Need = "optional", check: Check = "any"
+) -> list[Field]:
     """A value with its interval: three fields."""
     stem, suffix = (name.rsplit("_", 1)[0], "_ns") if name.endswith("_ns") else (name, "")
     return [
@@ -63,9 +65,22 @@ SECTIONS: tuple[Section, ...] = (
             Field("suite_version", "string", "version of the suite", need="always"),
             Field("suite_digest", "string", "SHA-256 of the suite as it was run", need="always", check="sha256"),
             Field("cell_id", "string", "digest of everything that was asked for in this row", need="always"),
-            Field("candidate_id", "string", "digest of model, scheme, calibration, executor and batch size", need="always"),
-            Field("position", "int64", "place in the suite's plan: the order to show rows in", need="always", check="non-negative"),
-            Field("group_id", "string", "rows with the same id were measured in the same interleaved rounds", need="always"),
+            Field(
+                "candidate_id", "string", "digest of model, scheme, calibration, executor and batch size", need="always"
+            ),
+            Field(
+                "position",
+                "int64",
+                "place in the suite's plan: the order to show rows in",
+                need="always",
+                check="non-negative",
+            ),
+            Field(
+                "group_id",
+                "string",
+                "rows with the same id were measured in the same interleaved rounds",
+                need="always",
+            ),
             Field("host_id", "string", "digest of the host section, without load", need="always"),
             Field("started_at", "timestamp", "start of the cell's group, UTC", need="always"),
             Field("status", "string", "ok, or why there is no full measurement", need="always", check="status"),
@@ -82,8 +97,19 @@ SECTIONS: tuple[Section, ...] = (
             Field("rubric_version", "string", "version of the rubric", need="always"),
             Field("rubric_digest", "string", "SHA-256 of the rubric", need="always", check="sha256"),
             Field("test_set", "string", "name of the test set", need="always"),
-            Field("test_set_digest", "string", "SHA-256 of its samples, labels, strata and order", need="always", check="sha256"),
-            Field("test_set_composition", "strings", "clean, out-of-distribution, stratified, domain-matched", need="always"),
+            Field(
+                "test_set_digest",
+                "string",
+                "SHA-256 of its samples, labels, strata and order",
+                need="always",
+                check="sha256",
+            ),
+            Field(
+                "test_set_composition",
+                "strings",
+                "clean, out-of-distribution, stratified, domain-matched",
+                need="always",
+            ),
             Field("test_set_n", "int64", "samples asked", "samples", "always", "positive"),
             Field("strata", "strings", "sample fields that scores are broken down by", need="always"),
             Field("reference_scheme", "string", "scheme that deltas are relative to", need="always"),
@@ -98,14 +124,18 @@ SECTIONS: tuple[Section, ...] = (
         (
             Field("model", "string", "name of the model", need="always"),
             Field("model_version", "string", "version of the model", need="always"),
-            Field("model_sha256", "string", "SHA-256 of the ONNX file before the scheme", need="always", check="sha256"),
+            Field(
+                "model_sha256", "string", "SHA-256 of the ONNX file before the scheme", need="always", check="sha256"
+            ),
             Field("scheme", "string", "name of the scheme", need="always"),
             Field("scheme_kind", "string", "fp32, fp16, int8-dynamic, int8-static", need="always"),
             Field("scheme_options", "string", "every option in effect, as JSON", need="always"),
             Field("artifact_sha256", "string", "SHA-256 of the ONNX file that ran", need="measured", check="sha256"),
             Field("artifact_bytes", "int64", "size of the ONNX file that ran", "bytes", "measured", "positive"),
             Field("calibration", "string", "name of the calibration set"),
-            Field("calibration_digest", "string", "SHA-256 of the calibration samples, order and batches", check="sha256"),
+            Field(
+                "calibration_digest", "string", "SHA-256 of the calibration samples, order and batches", check="sha256"
+            ),
             Field("calibration_split", "string", "which part of the data it is"),
             Field("calibration_selection", "string", "how samples were picked"),
             Field("calibration_n", "int64", "calibration samples", "samples", check="positive"),
@@ -145,7 +175,14 @@ SECTIONS: tuple[Section, ...] = (
             Field("rounds", "int64", "interleaved rounds", "rounds", "measured", "positive"),
             Field("stopped_by", "string", "precision or time-limit", need="measured"),
             Field("blocks_used", "int64", "timed blocks behind the summaries", "blocks", "measured", "positive"),
-            Field("blocks_excluded", "int64", "timed blocks left out because the scheduler starved them", "blocks", "measured", "non-negative"),
+            Field(
+                "blocks_excluded",
+                "int64",
+                "timed blocks left out because the scheduler starved them",
+                "blocks",
+                "measured",
+                "non-negative",
+            ),
         ),
     ),
     Section(
@@ -170,7 +207,9 @@ SECTIONS: tuple[Section, ...] = (
             Field("import_ns", "int64", "importing ONNX Runtime in a fresh process", "ns", "measured", "non-negative"),
             Field("register_ns", "int64", "registering a plugin provider", "ns", "measured", "non-negative"),
             Field("create_ns", "int64", "creating the session", "ns", "measured", "non-negative"),
-            Field("engine_build_ns", "int64", "compiling an engine that was not cached", "ns", "measured", "non-negative"),
+            Field(
+                "engine_build_ns", "int64", "compiling an engine that was not cached", "ns", "measured", "non-negative"
+            ),
             Field("first_run_ns", "int64", "the first run", "ns", "measured", "non-negative"),
             Field("warm_up_runs", "int64", "runs before timing", "runs", "measured", "positive"),
             Field("warm_up_ns", "int64", "time of the warm-up", "ns", "measured", "positive"),
@@ -183,25 +222,50 @@ SECTIONS: tuple[Section, ...] = (
             Field("latency_mean_ns", "float64", "mean latency of a query", "ns", "measured", "positive"),
             Field("latency_min_ns", "float64", "shortest", "ns", "measured", "positive"),
             Field("latency_max_ns", "float64", "longest", "ns", "measured", "positive"),
-            *_interval("p50_ns", "float64", "median latency of a query; null where n cannot support it", "ns", check="positive"),
+            *_interval(
+                "p50_ns", "float64", "median latency of a query; null where n cannot support it", "ns", check="positive"
+            ),
             *_interval("p90_ns", "float64", "90th percentile; null where n cannot support it", "ns", check="positive"),
             *_interval("p95_ns", "float64", "95th percentile; null where n cannot support it", "ns", check="positive"),
             *_interval("p99_ns", "float64", "99th percentile; null where n cannot support it", "ns", check="positive"),
-            *_interval("p99_9_ns", "float64", "99.9th percentile; null where n cannot support it", "ns", check="positive"),
+            *_interval(
+                "p99_9_ns", "float64", "99.9th percentile; null where n cannot support it", "ns", check="positive"
+            ),
             *_interval("throughput_per_s", "float64", "samples a second", "1/s", "measured", "positive"),
             *_interval(
-                "throughput_ratio", "float64", "throughput over the reference's in the same scenario, formed within rounds", "", check="positive"
+                "throughput_ratio",
+                "float64",
+                "throughput over the reference's in the same scenario, formed within rounds",
+                "",
+                check="positive",
             ),
-            Field("harness_overhead_ns", "float64", "the timing loop's own cost a query", "ns", "measured", "non-negative"),
-            Field("cpu_over_wall_ratio", "float64", "processor time over wall time in timed blocks", "", "measured", "non-negative"),
-            Field("scheduler_delay_ratio", "float64", "share of timed wall time spent waiting for a core", "", check="non-negative"),
+            Field(
+                "harness_overhead_ns", "float64", "the timing loop's own cost a query", "ns", "measured", "non-negative"
+            ),
+            Field(
+                "cpu_over_wall_ratio",
+                "float64",
+                "processor time over wall time in timed blocks",
+                "",
+                "measured",
+                "non-negative",
+            ),
+            Field(
+                "scheduler_delay_ratio",
+                "float64",
+                "share of timed wall time spent waiting for a core",
+                "",
+                check="non-negative",
+            ),
         ),
     ),
     Section(
         "Memory and energy",
         (
             Field("peak_rss_bytes", "int64", "peak resident memory of the worker", "bytes", "measured", "positive"),
-            Field("energy_joules", "float64", "energy a query, where the host lets it be read", "J", check="non-negative"),
+            Field(
+                "energy_joules", "float64", "energy a query, where the host lets it be read", "J", check="non-negative"
+            ),
             Field("energy_reason", "string", "why energy is null"),
         ),
     ),
@@ -213,17 +277,38 @@ SECTIONS: tuple[Section, ...] = (
             Field("primary_direction", "string", "higher-is-better or lower-is-better", need="measured"),
             *_interval("primary_value", "float64", "its value", "", "measured"),
             Field("primary_n", "int64", "samples behind it", "samples", "measured", "positive"),
-            Field("primary_failed_n", "int64", "samples whose output held a NaN, counted as wrong", "samples", "measured", "non-negative"),
+            Field(
+                "primary_failed_n",
+                "int64",
+                "samples whose output held a NaN, counted as wrong",
+                "samples",
+                "measured",
+                "non-negative",
+            ),
             *_interval("primary_delta", "float64", "value less the reference's, paired by sample", ""),
             *_interval("primary_loss", "float64", "the delta, signed so that positive is worse", ""),
             Field("primary_test", "string", "the paired test"),
             Field("primary_p_value", "float64", "its p-value for no difference", "", check="share"),
             Field("verdict", "string", "reference, robust, fragile or inconclusive", need="measured", check="verdict"),
-            Field("required_n", "int64", "about how many samples would decide, when inconclusive", "samples", check="positive"),
+            Field(
+                "required_n",
+                "int64",
+                "about how many samples would decide, when inconclusive",
+                "samples",
+                check="positive",
+            ),
             Field("worst_stratum", "string", "field=value of the stratum that loses most"),
             *_interval("worst_stratum_loss", "float64", "its loss", ""),
-            Field("flip_rate", "float64", "share of samples that are answered otherwise than by the reference", "", check="share"),
-            Field("kl_divergence", "float64", "mean divergence of its class probabilities from the reference's", "nats"),
+            Field(
+                "flip_rate",
+                "float64",
+                "share of samples that are answered otherwise than by the reference",
+                "",
+                check="share",
+            ),
+            Field(
+                "kl_divergence", "float64", "mean divergence of its class probabilities from the reference's", "nats"
+            ),
             Field("sqnr_db", "float64", "the reference's outputs over the difference to them", "dB"),
             Field("scores", "scores", "every metric of the rubric", need="measured"),
             Field("strata_scores", "scores", "the primary metric by stratum", need="measured"),
@@ -328,7 +413,9 @@ def json_schema() -> dict[str, Any]:
     def described(type_: str) -> dict[str, Any]:
         if type_ in plain:
             return dict(plain[type_])
-        members = {name: {**plain[member], "type": [plain[member]["type"], "null"]} for name, member, _ in STRUCTURES[type_]}
+        members = {
+            name: {**plain[member], "type": [plain[member]["type"], "null"]} for name, member, _ in STRUCTURES[type_]
+        }
         return {"type": "array", "items": {"type": "object", "properties": members, "additionalProperties": False}}
 
     properties = {}
@@ -352,7 +439,12 @@ def markdown() -> str:
     """The table as Markdown, for `results/README.md`."""
     lines = []
     for section in SECTIONS:
-        lines += [f"### {section.title}", "", "| field | type | unit | in | meaning |", "| --- | --- | --- | --- | --- |"]
+        lines += [
+            f"### {section.title}",
+            "",
+            "| field | type | unit | in | meaning |",
+            "| --- | --- | --- | --- | --- |",
+        ]
         where = {"always": "every row", "measured": "measured rows", "optional": "where it applies"}
         lines += [f"| `{f.name}` | {f.type} | {f.unit} | {where[f.need]} | {f.meaning} |" for f in section.fields]
         lines.append("")

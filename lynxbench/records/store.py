@@ -55,7 +55,9 @@ class ResultStore:
             with suppress(OSError, ValueError):
                 about = json.loads((self.folder / ".holder").read_text())
                 holder = f"process {about['pid']} on {about['host']}"
-            raise FolderBusy(f"{self.folder} is in use by {holder}; wait for it, or choose another folder with --out") from None
+            raise FolderBusy(
+                f"{self.folder} is in use by {holder}; wait for it, or choose another folder with --out"
+            ) from None
         except OSError as error:
             raise StoreError(f"cannot write to {self.folder}: {error.strerror or error}") from None
         try:

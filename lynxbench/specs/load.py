@@ -100,7 +100,9 @@ def load_folder(kind: str, spec: type[S], given: Path | None) -> dict[str, Decla
     folders = [user_folder(kind), builtin_folder(kind)]
     if given is not None:
         if not given.is_dir():
-            raise DeclarationError([Problem(str(given), "", "no such folder", hint=f"--{kind} takes a folder of TOML files")])
+            raise DeclarationError(
+                [Problem(str(given), "", "no such folder", hint=f"--{kind} takes a folder of TOML files")]
+            )
         folders.insert(0, given)
     files = [file for folder in folders if folder.is_dir() for file in sorted(folder.glob("*.toml"))]
 
@@ -117,7 +119,12 @@ def unique(named: Iterable[tuple[str, Declared[S]]]) -> dict[str, Declared[S]]:
     for name, declared in named:
         if name in found:
             problems.append(
-                Problem(str(declared.file), "name", f"{name!r} is already declared in {found[name].file}", hint="rename one of them")
+                Problem(
+                    str(declared.file),
+                    "name",
+                    f"{name!r} is already declared in {found[name].file}",
+                    hint="rename one of them",
+                )
             )
         found.setdefault(name, declared)
     if problems:

@@ -155,14 +155,26 @@ def _names(suite: Suite, file: Path) -> list[Problem]:
         for index, name in enumerate(listed):
             if name in listed[:index]:
                 problems.append(
-                    Problem(str(file), f"{key}[{index}].name", "duplicate name", value=repr(name), hint=f"{key}[{listed.index(name)}] has it already")
+                    Problem(
+                        str(file),
+                        f"{key}[{index}].name",
+                        "duplicate name",
+                        value=repr(name),
+                        hint=f"{key}[{listed.index(name)}] has it already",
+                    )
                 )
     for index, workload in enumerate(suite.workloads):
         for key in ("models", "schemes", "calibrations", "scenarios"):
             for name in getattr(workload, key):
                 if name not in names[key]:
-                    problems.append(_unknown(file, f"workloads[{index}].{key}", key.removesuffix("s"), name, names[key]))
-        static = [s.name for s in suite.schemes if s.needs_calibration and (not workload.schemes or s.name in workload.schemes)]
+                    problems.append(
+                        _unknown(file, f"workloads[{index}].{key}", key.removesuffix("s"), name, names[key])
+                    )
+        static = [
+            s.name
+            for s in suite.schemes
+            if s.needs_calibration and (not workload.schemes or s.name in workload.schemes)
+        ]
         if static and not workload.calibrations:
             problems.append(
                 Problem(
@@ -185,7 +197,8 @@ def _budgets(suite: Suite, file: Path) -> list[Problem]:
             build(type(suite.protocol), merged, str(file))
         except DeclarationError as error:
             problems.extend(
-                Problem(p.file, f"budgets.{budget}.{p.key}", p.message, p.value, p.expected, p.hint) for p in error.problems
+                Problem(p.file, f"budgets.{budget}.{p.key}", p.message, p.value, p.expected, p.hint)
+                for p in error.problems
             )
     return problems
 
@@ -220,9 +233,15 @@ def _filters(only: Sequence[str], suite: Suite, problems: list[Problem]) -> dict
         axis, name = (before.strip(), name.strip()) if separator else (axis, before.strip())
         where = f"--only {part}"
         if axis not in known:
-            problems.append(Problem(where, "", f"unknown axis {axis!r}", expected="AXIS=NAME[,NAME…]", hint=did_you_mean(axis, AXES)))
+            problems.append(
+                Problem(
+                    where, "", f"unknown axis {axis!r}", expected="AXIS=NAME[,NAME…]", hint=did_you_mean(axis, AXES)
+                )
+            )
         elif name not in known[axis]:
-            problems.append(Problem(where, "", f"the suite has no {axis} {name!r}", hint=did_you_mean(name, known[axis])))
+            problems.append(
+                Problem(where, "", f"the suite has no {axis} {name!r}", hint=did_you_mean(name, known[axis]))
+            )
         else:
             filters.setdefault(axis, set()).add(name)
     return {key: frozenset(names) for key, names in filters.items()}
@@ -237,6 +256,12 @@ def _files(suite: Suite, file: Path) -> list[Problem]:
             if not path.is_file():
                 field = "path" if isinstance(item, Model) else "source"
                 problems.append(
-                    Problem(str(file), f"{key}[{index}].{field}", "no such file", value=repr(declared), expected=f"a file at {path}")
+                    Problem(
+                        str(file),
+                        f"{key}[{index}].{field}",
+                        "no such file",
+                        value=repr(declared),
+                        expected=f"a file at {path}",
+                    )
                 )
     return problems

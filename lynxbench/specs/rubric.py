@@ -34,7 +34,9 @@ class TestSet(Spec):
 
     name: Name = Field(description="how results call this test set")
     source: str = Field(description="data file, relative to the declaring file, or builtin:PATH")
-    composition: tuple[Composition, ...] = Field(min_length=1, description="clean, out-of-distribution, stratified, domain-matched")
+    composition: tuple[Composition, ...] = Field(
+        min_length=1, description="clean, out-of-distribution, stratified, domain-matched"
+    )
     composition_note: str = Field(min_length=1, description="how the set was composed, in words")
     selection: Literal["all", "first", "random", "stratified"] = Field(default="stratified")
     stratify_by: str = Field(default="label", description="field for a stratified selection")
@@ -43,7 +45,8 @@ class TestSet(Spec):
     thorough_count: int | None = Field(default=None, ge=1, description="count under --budget thorough")
     seed: int = Field(default=0, ge=0)
     fields: dict[str, str] = Field(
-        default_factory=dict, description='which column holds what, e.g. { input = "images", label = "labels", id = "ids" }'
+        default_factory=dict,
+        description='which column holds what, e.g. { input = "images", label = "labels", id = "ids" }',
     )
     class_names: tuple[str, ...] = Field(default=(), description="label 0, 1, … in words")
     views: tuple[View, ...] = Field(default=(View(name="clean"),), min_length=1)
@@ -117,8 +120,13 @@ class Rubric(Spec):
     def _one_primary(self) -> Self:
         primaries = [metric.name for metric in self.metrics if metric.role == "primary"]
         if len(primaries) != 1:
-            raise ValueError(f"exactly one metric must have role = \"primary\"; found {len(primaries)}: {', '.join(primaries) or 'none'}")
-        for label, names in (("metric", [m.name for m in self.metrics]), ("view", [v.name for v in self.test_set.views])):
+            raise ValueError(
+                f'exactly one metric must have role = "primary"; found {len(primaries)}: {", ".join(primaries) or "none"}'
+            )
+        for label, names in (
+            ("metric", [m.name for m in self.metrics]),
+            ("view", [v.name for v in self.test_set.views]),
+        ):
             repeated = sorted({name for name in names if names.count(name) > 1})
             if repeated:
                 raise ValueError(f"duplicate {label} name: {', '.join(repeated)}")

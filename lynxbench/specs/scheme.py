@@ -60,8 +60,9 @@ class Scheme(Spec):
     @model_validator(mode="before")
     @classmethod
     def _fill_defaults(cls, data: Any) -> Any:
-        if isinstance(data, dict) and data.get("kind") in _DEFAULTS:
-            filled = {**_DEFAULTS[data["kind"]], **data}
+        kind = data.get("kind") if isinstance(data, dict) else None
+        if isinstance(kind, str) and kind in _DEFAULTS:
+            filled = {**_DEFAULTS[kind], **data}
             if filled.get("method") == "percentile":
                 filled.setdefault("percentile", 99.99)
             return filled
@@ -74,6 +75,8 @@ class Scheme(Spec):
         if useless:
             allowed = ", ".join(sorted(_OPTIONS[self.kind])) or "none"
             raise ValueError(f"{', '.join(useless)} has no effect for kind {self.kind!r} (its options: {allowed})")
+        if self.op_types == ():
+            raise ValueError("an empty list of op_types quantizes nothing; leave it out for all")
         if self.percentile is not None and self.method != "percentile":
             raise ValueError(f"percentile has no effect with method {self.method!r}")
         return self
@@ -90,7 +93,9 @@ class Scheme(Spec):
 
     def options(self) -> dict[str, Any]:
         """Every option in effect, without the name: what the artifact depends on."""
-        return {key: value for key, value in self.model_dump(mode="json").items() if key != "name" and value is not None}
+        return {
+            key: value for key, value in self.model_dump(mode="json").items() if key != "name" and value is not None
+        }
 
 
 class Calibration(Spec):
@@ -104,4 +109,6 @@ class Calibration(Spec):
     count: int = Field(ge=1, description="how many samples")
     seed: int = Field(default=0, ge=0)
     batch_size: int = Field(default=16, ge=1)
-    fields: dict[str, str] = Field(default_factory=dict, description="which column holds what, as in a rubric's test set")
+    fields: dict[str, str] = Field(
+        default_factory=dict, description="which column holds what, as in a rubric's test set"
+    )

@@ -78,17 +78,23 @@ class Workload(Spec):
 class Protocol(Spec):
     """How long and how carefully cells are measured. Times in seconds."""
 
-    threads: int | None = Field(default=1, ge=1, description="intra-op threads of every candidate; null: all usable cores")
+    threads: int | None = Field(
+        default=1, ge=1, description="intra-op threads of every candidate; null: all usable cores"
+    )
     block_s: float = Field(default=0.1, gt=0, description="length of one timed block")
     minimum_rounds: int = Field(default=8, ge=2)
     time_limit_s: float = Field(default=2.0, gt=0, description="timed seconds a cell at most, over all its blocks")
-    ratio_half_width: float = Field(default=0.02, gt=0, description="stop when every ratio's interval is this tight (relative)")
+    ratio_half_width: float = Field(
+        default=0.02, gt=0, description="stop when every ratio's interval is this tight (relative)"
+    )
     confidence: float = Field(default=0.95, ge=0.5, lt=1, description="of timing intervals")
     warm_up_runs: int = Field(default=50, ge=1)
     warm_up_s: float = Field(default=0.5, gt=0, description="warm-up ends when both runs and seconds are reached")
     worker_timeout_s: float = Field(default=600.0, gt=0, description="a worker that is silent for longer is killed")
     seed: int = Field(default=0, ge=0, description="of the order within rounds")
-    test_set: Literal["quick", "standard", "thorough"] = Field(default="standard", description="which count of the rubric's test set")
+    test_set: Literal["quick", "standard", "thorough"] = Field(
+        default="standard", description="which count of the rubric's test set"
+    )
 
 
 class Suite(Spec):
@@ -101,7 +107,11 @@ class Suite(Spec):
     models: tuple[Model, ...] = Field(min_length=1)
     schemes: tuple[Scheme, ...] = Field(min_length=1)
     calibrations: tuple[Calibration, ...] = ()
-    scenarios: tuple[Scenario, ...] = Field(default=(Scenario(name="single-stream", kind="single-stream"),), min_length=1)
+    scenarios: tuple[Scenario, ...] = Field(
+        default=(Scenario(name="single-stream", kind="single-stream"),), min_length=1
+    )
     workloads: tuple[Workload, ...] = Field(min_length=1)
     protocol: Protocol = Protocol()
-    budgets: dict[BudgetName, dict[str, Any]] = Field(default_factory=dict, description="protocol keys that a --budget changes")
+    budgets: dict[BudgetName, dict[str, Any]] = Field(
+        default_factory=dict, description="protocol keys that a --budget changes"
+    )

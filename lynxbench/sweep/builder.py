@@ -37,7 +37,9 @@ def build(request: dict[str, Any]) -> dict[str, Any]:
     else:
         path = artifact_path(cache, key)
         path.parent.mkdir(parents=True, exist_ok=True)
-        manifest = build_artifact(Path(request["model_path"]), scheme, path, calibration=calibration)
+        manifest = build_artifact(
+            Path(request["model_path"]), scheme, path, calibration=calibration, cache_dir=Path(request["cache"]) / "ranges"
+        )
     return {"path": str(path), "manifest": asdict(manifest), "cached": found is not None, "damage": damage}
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from lynxbench.datasets.samples import Samples, calibration_samples, overlap, rubric_samples
 from lynxbench.errors import DeclarationError, Problem
-from lynxbench.specs.load import locate
+from lynxbench.scoring import check_rubric
+from lynxbench.specs.load import Declared, locate
 from lynxbench.specs.resolve import ResolvedSuite
+from lynxbench.specs.rubric import Rubric
 from lynxbench.specs.suite import Model
 
 
@@ -94,7 +96,7 @@ def prepare(resolved: ResolvedSuite) -> Material:
                 problems.extend(_overlap(chosen, test_sets[workload.name].samples, key, workload.name, resolved.file))
             digest = hashlib.sha256(f"{chosen.fingerprint()}\0{calibration.batch_size}".encode()).hexdigest()
             calibrations[workload.name, calibration.name] = CalibrationSet(chosen, digest)
-    problems.extend(_metrics(resolved))
+    problems.extend(rubric_problems(resolved.rubrics.values()))
     if problems:
         raise DeclarationError(dict.fromkeys(problems))
     return Material(models, test_sets, calibrations)
@@ -143,7 +145,6 @@ def _overlap(calibration: Samples, test: Samples, key: str, workload: str, file:
     ]
 
 
-def _metrics(resolved: ResolvedSuite) -> list[Problem]:
-    from lynxbench.scoring import check_rubric
-
-    return [problem for declared in resolved.rubrics.values() for problem in check_rubric(declared.spec, str(declared.file))]
+def rubric_problems(rubrics: Iterable[Declared[Rubric]]) -> list[Problem]:
+    """Unknown metrics, wrong directions and the like: what only `scoring` can know."""
+    return [Problem(str(declared.file), *finding) for declared in rubrics for finding in check_rubric(declared.spec)]

@@ -24,6 +24,7 @@ from lynxbench.sweep.prepare import Material
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from lynxbench.sweep.artifacts import Artifact
     from lynxbench.sweep.group import Seat
 
 # Answers after timing may differ in this share from the accuracy pass before the row is refused: none may.
@@ -82,7 +83,7 @@ def cell_record(
             **_scores(cell, scores),
             "status": status,
             "reason": seat.opened["reason"] if status != "ok" else None,
-            "warnings": [*declared["warnings"], *warnings],
+            "warnings": [*_quantizer_notes(seat.artifact), *warnings],
             "predictions_id": predictions_id(context.group, cell.deployment, cell.scenario.batch_size),
             "recheck_difference": difference,
             "artifact_sha256": seat.artifact.sha256,
@@ -91,6 +92,10 @@ def cell_record(
             "energy_reason": ENERGY_UNREADABLE,
         }
     )
+
+
+def _quantizer_notes(artifact: Artifact) -> list[dict[str, str]]:
+    return [{"code": "quantizer_note", "advice": str(note)} for note in artifact.manifest["warnings"]]
 
 
 def latency_table(cell: Cell, result: RoundsResult) -> pa.Table:

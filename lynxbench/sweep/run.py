@@ -12,7 +12,6 @@ from pathlib import Path
 from lynxbench.errors import CellError, UsageError
 from lynxbench.execution import HostFacts, host_facts
 from lynxbench.measurement import RoundsResult
-from lynxbench.records.record import Record
 from lynxbench.records.schema import FINAL_STATUSES
 from lynxbench.records.store import ResultStore, read_records
 from lynxbench.scoring import Scores, score

@@ -104,7 +104,12 @@ def batches(total: int, batch_size: int) -> Iterator[npt.NDArray[np.int64]]:
 
 
 def answer_all(
-    task: Task, runner: Runner, samples: Samples, model: Model, batch_size: int, progress: Callable[[int, int], None] | None = None
+    task: Task,
+    runner: Runner,
+    samples: Samples,
+    model: Model,
+    batch_size: int,
+    progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Array]:
     """Every input's answer at one batch size, by the same bound code path that is timed: name → [m, …]."""
     inputs = task.inputs(samples)

@@ -1,0 +1,213 @@
+"""One artifact, from source to checked file."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lynxbench.errors import CellError
+from lynxbench.quantization import convert
+from lynxbench.quantization.artifacts import (
+    METHOD_VERSION,
+    digest_of,
+    file_sha256,
+    libraries,
+    model_files,
+    write_durably,
+)
+from lynxbench.quantization.calibration import CalibrationData
+from lynxbench.quantization.check import check
+from lynxbench.quantization.collect import collect_ranges
+from lynxbench.quantization.failures import failing_as, remarks
+from lynxbench.quantization.graphs import has_channel_scales, nodes_in_half, nodes_on_integers, op_counts
+from lynxbench.quantization.manifest import Manifest
+from lynxbench.quantization.observe import observation
+from lynxbench.quantization.prepare import LARGEST_MODEL_BYTES, prepared_model
+from lynxbench.quantization.ranges import Ranges, keep_ranges, kept_ranges
+from lynxbench.specs.scheme import Scheme
+
+_QUANTIZED_OPS = frozenset(
+    {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulInteger", "ConvInteger"}
+)
+
+
+@dataclass
+class _Job:
+    """What one build was asked, and what it notes on its way."""
+
+    model_path: Path
+    scheme: Scheme
+    calibration: CalibrationData | None
+    threads: int
+    cache_dir: Path | None
+    seconds: dict[str, float] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = round(self.seconds.get(name, 0.0) + time.perf_counter() - start, 4)
+
+
+def build_artifact(
+    model_path: Path,
+    scheme: Scheme,
+    out_path: Path,
+    *,
+    calibration: CalibrationData | None,
+    threads: int = 1,
+    cache_dir: Path | None = None,
+) -> Manifest:
+    """Write `model_path` in the numbers of `scheme` to `out_path`, one file, with its manifest beside it.
+
+    The model is prepared, rewritten, loaded on the CPU and run once (on a calibration batch, else on zeros) before it
+    is written; both files appear whole or not at all. Any number of processes may build from one source at a time.
+    `calibration` is needed where `scheme.needs_calibration`. In `cache_dir`, where given, prepared models and observed
+    ranges are kept for other schemes. Equal inputs give equal bytes.
+
+    Raises `CellError` (unsupported: this scheme cannot be had for this model; failed; oom) and `StoreError`.
+    """
+    job = _Job(model_path, scheme, calibration, threads, cache_dir)
+    with job.phase("read"):
+        files = model_files(model_path)
+        source_sha256 = file_sha256(files)
+        source = _whole(model_path, files)
+        before = op_counts(source)
+    if scheme.needs_calibration and calibration is None:
+        raise CellError("failed", f"scheme {scheme.name} needs a calibration set, and none was given")
+    if scheme.kind != "fp32" and _QUANTIZED_OPS.intersection(before):
+        raise CellError("unsupported", f"{model_path.name} is quantized already")
+    if scheme.kind == "fp32":
+        artifact, content = (
+            source,
+            model_path.read_bytes() if len(files) == 1 else source.SerializeToString(deterministic=True),
+        )
+    else:
+        artifact = _rewritten(job, source_sha256)
+        content = artifact.SerializeToString(deterministic=True)
+    quantized = _count_quantized(artifact, job)
+    with job.phase("check"):
+        feed = next(calibration.feeds(), None) if calibration is not None else None
+        ran, noted = check(content, source.SerializeToString(), feed, threads)
+        job.warnings.extend(noted)
+    with job.phase("write"):
+        out_path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".build-", dir=out_path.parent) as scratch:
+            write_durably(out_path, content, Path(scratch))
+            manifest = Manifest(
+                model_sha256=source_sha256,
+                model_bytes=sum(path.stat().st_size for path in files),
+                artifact_sha256=hashlib.sha256(content).hexdigest(),
+                artifact_bytes=len(content),
+                options=scheme.options(),
+                calibration=_disclosed(scheme, calibration),
+                libraries=libraries(),
+                op_types_before=before,
+                op_types_after=op_counts(artifact),
+                nodes_quantized=quantized,
+                seconds=job.seconds,
+                ran=ran,
+                warnings=tuple(job.warnings),
+            )
+            write_durably(Manifest.beside(out_path), manifest.to_json().encode(), Path(scratch))
+    return manifest
+
+
+def _whole(model_path: Path, files: tuple[Path, ...]) -> Any:
+    """The model with its external data inside."""
+    import onnx
+
+    if sum(path.stat().st_size for path in files) > LARGEST_MODEL_BYTES:
+        raise CellError("unsupported", f"{model_path.name} is larger than 2 GB, more than one ONNX file can hold")
+    with failing_as(f"reading {model_path.name}"):
+        return onnx.load(model_path)
+
+
+def _rewritten(job: _Job, source_sha256: str) -> Any:
+    scheme = job.scheme
+    with job.phase("prepare"):
+        prepared, noted = prepared_model(job.model_path, source_sha256, job.cache_dir)
+        job.warnings.extend(noted)
+    if scheme.kind == "int8-static":
+        # Asked before the long part: a declaration that cannot work should say so at once.
+        op_types = convert.declared_op_types(prepared, scheme)
+        with job.phase("calibrate"):
+            ranges = _ranges(job, prepared, op_types)
+        kept_float = {
+            node.name
+            for node in prepared.graph.node
+            if node.op_type in op_types and ranges.undefined.keys() & {*node.input, *node.output}
+        }
+        job.warnings.extend(f"left in float: nodes at {name}: {why}" for name, why in sorted(ranges.undefined.items()))
+    with job.phase("convert"), remarks(job.warnings):
+        if scheme.kind == "fp16":
+            present = {node.op_type for node in prepared.graph.node}
+            absent = sorted(set(scheme.op_types_kept_float or ()) - present)
+            job.warnings.extend(f"op_types_kept_float: the model has no {op_type}" for op_type in absent)
+            artifact = convert.to_float16(prepared, scheme)
+        elif scheme.kind == "int8-dynamic":
+            artifact = convert.to_int8_dynamic(prepared, scheme)
+        else:
+            artifact = convert.to_int8_static(prepared, scheme, ranges, kept_float)
+    return artifact
+
+
+def _ranges(job: _Job, prepared: Any, op_types: tuple[str, ...]) -> Ranges:
+    """The ranges that a static scheme needs: observed now, or by an earlier build that asked the same."""
+    calibration, method, percentile = job.calibration, job.scheme.method or "minmax", job.scheme.percentile
+    assert calibration is not None  # build_artifact refused
+    observed = observation(prepared, op_types)
+    key = digest_of(
+        {
+            "method_version": METHOD_VERSION,
+            "prepared": hashlib.sha256(prepared.SerializeToString(deterministic=True)).hexdigest(),
+            "libraries": libraries(),
+            "calibration": calibration.digest,
+            "method": method,
+            "percentile": percentile,
+            "tensors": sorted(observed.same_as.items()),
+        }
+    )
+    kept = None if job.cache_dir is None else job.cache_dir / f"{key}.ranges.json"
+    ranges = kept_ranges(kept) if kept is not None else None
+    if ranges is None:
+        ranges = collect_ranges(
+            prepared, observed, calibration, method=method, percentile=percentile, threads=job.threads
+        )
+        if kept is not None:
+            keep_ranges(ranges, kept)
+    return ranges
+
+
+def _count_quantized(artifact: Any, job: _Job) -> int:
+    """Nodes in the scheme's numbers; raises `CellError` when there are none, as that were fp32 under another name."""
+    scheme = job.scheme
+    if scheme.kind == "fp32":
+        return 0
+    if scheme.kind == "fp16":
+        count = nodes_in_half(artifact)
+    else:
+        # In the QDQ form the neighbours of a quantized op read dequantized numbers too, without being quantized.
+        declared = scheme.op_types if isinstance(scheme.op_types, tuple) and scheme.format == "qdq" else None
+        count = nodes_on_integers(artifact, declared)
+    if count == 0:
+        present = ", ".join(op_counts(artifact))
+        raise CellError("unsupported", f"{scheme.kind} changed no node of this model (its op types: {present})")
+    if scheme.per_channel and not has_channel_scales(artifact):
+        job.warnings.append("per_channel had no effect: no op of this model takes one scale a channel in this scheme")
+    return count
+
+
+def _disclosed(scheme: Scheme, calibration: CalibrationData | None) -> dict[str, Any] | None:
+    if calibration is None or not scheme.needs_calibration:
+        return None
+    return {"digest": calibration.digest, "count": calibration.count, "method": scheme.method}

@@ -1,0 +1,93 @@
+"""Does an artifact load, and does it run? Asked before anybody measures it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from lynxbench.errors import CellError
+from lynxbench.quantization.calibration import Feed
+from lynxbench.quantization.failures import failing_as, plain
+
+_DTYPES = {
+    "tensor(float)": "float32",
+    "tensor(float16)": "float16",
+    "tensor(double)": "float64",
+    "tensor(int64)": "int64",
+    "tensor(int32)": "int32",
+    "tensor(int16)": "int16",
+    "tensor(int8)": "int8",
+    "tensor(uint8)": "uint8",
+    "tensor(bool)": "bool",
+}
+
+
+def check(artifact: bytes, source: bytes, feed: Feed | None, threads: int) -> tuple[bool, list[str]]:
+    """Load an artifact on the CPU and run it once, on `feed` or else on zeros.
+
+    Returns whether it was run (zeros that the source itself refuses prove nothing) and remarks. Raises `CellError`
+    when it does not load, does not run, or has other inputs or outputs than its source.
+    """
+    with failing_as("loading the source"):
+        before = session(source, threads)
+    with failing_as("loading the artifact"):
+        after = session(artifact, threads)
+    for what, mine, theirs in (
+        ("inputs", after.get_inputs(), before.get_inputs()),
+        ("outputs", after.get_outputs(), before.get_outputs()),
+    ):
+        if [item.name for item in mine] != [item.name for item in theirs]:
+            raise CellError("failed", f"the artifact has other {what} than its source: {[item.name for item in mine]}")
+    if feed is None:
+        feed = zeros(before)
+        try:
+            before.run(None, feed)
+        except Exception as error:  # ONNX Runtime's errors share no public base class
+            return False, [f"not run once: the source refuses zeros as input: {plain(error)}"]
+    with failing_as("running the artifact once"):
+        answers = after.run(None, _as_declared(after, feed))
+    broken = [
+        item.name
+        for item, answer in zip(after.get_outputs(), answers, strict=True)
+        if isinstance(answer, np.ndarray) and answer.dtype.kind == "f" and np.isnan(answer).any()
+    ]
+    return True, [f"the first run gave NaN in {name}" for name in broken]
+
+
+def session(model: bytes, threads: int, optimize: bool = True) -> Any:
+    """An ONNX Runtime session on the CPU, quiet, without spinning threads."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if not optimize:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        # Plans made for each new shape would add up where every batch has another.
+        options.enable_mem_pattern = False
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def zeros(session: Any) -> Feed:
+    """Zeros for every input; dimensions that are free become 1."""
+    feed: Feed = {}
+    for item in session.get_inputs():
+        shape = [size if isinstance(size, int) and size > 0 else 1 for size in item.shape]
+        if item.type == "tensor(string)":
+            feed[item.name] = np.full(shape, "", dtype=object)
+        else:
+            feed[item.name] = np.zeros(shape, dtype=_DTYPES.get(item.type, "float32"))
+    return feed
+
+
+def _as_declared(session: Any, feed: Feed) -> Feed:
+    """The feed in the float type that the artifact asks for: float16 inputs where its i/o types were converted."""
+    types = {item.name: _DTYPES.get(item.type) for item in session.get_inputs()}
+    half = np.dtype("float16")
+    return {
+        name: array.astype(half) if types.get(name) == "float16" and array.dtype == np.float32 else array
+        for name, array in feed.items()
+    }

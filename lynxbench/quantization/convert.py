@@ -1,0 +1,128 @@
+"""A prepared model rewritten in a scheme's numbers, by ONNX Runtime's own converters."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from lynxbench.errors import CellError
+from lynxbench.quantization.failures import failing_as
+from lynxbench.quantization.ranges import Ranges, write_for_onnxruntime
+from lynxbench.specs.base import did_you_mean
+from lynxbench.specs.scheme import Scheme
+
+
+def to_float16(prepared: Any, scheme: Scheme) -> Any:
+    """The model with float16 weights and activations; ops that have no float16 form stay in float32, between casts."""
+    from onnxruntime.quantization.onnx_model import ONNXModel
+    from onnxruntime.transformers import float16
+
+    kept = [*float16.DEFAULT_OP_BLOCK_LIST, *(scheme.op_types_kept_float or ())]
+    with failing_as("converting to float16"):
+        model = float16.convert_float_to_float16(prepared, keep_io_types=bool(scheme.keep_io_types), op_block_list=kept)
+        ONNXModel(model).topological_sort()
+    return model
+
+
+def quantizable_op_types(scheme: Scheme) -> frozenset[str]:
+    """The op types that "all" means for an int8 scheme: those that ONNX Runtime's quantizer knows."""
+    from onnxruntime.quantization import registry
+
+    if scheme.kind == "int8-dynamic":
+        return frozenset(registry.IntegerOpsRegistry)
+    if scheme.format == "qoperator":
+        return frozenset(registry.QLinearOpsRegistry)
+    return frozenset(registry.QLinearOpsRegistry) | frozenset(registry.QDQRegistry)
+
+
+def declared_op_types(prepared: Any, scheme: Scheme) -> tuple[str, ...]:
+    """The op types to quantize, sorted; raises `CellError` for one that this kind of scheme cannot quantize."""
+    known = quantizable_op_types(scheme)
+    if scheme.op_types == "all" or scheme.op_types is None:
+        return tuple(sorted(known))
+    present = {node.op_type for node in prepared.graph.node}
+    if scheme.kind == "int8-dynamic":
+        known |= {"Gemm"}  # rewritten as MatMul on the way
+    elif scheme.format == "qdq":
+        known |= present  # any op can stand between a QuantizeLinear and a DequantizeLinear
+    for op_type in scheme.op_types:
+        if op_type not in known:
+            hint = did_you_mean(op_type, known)
+            raise CellError(
+                "unsupported", f"{scheme.kind} cannot quantize op type {op_type!r}" + (f"; {hint}" if hint else "")
+            )
+    return tuple(sorted(scheme.op_types))
+
+
+def to_int8_dynamic(prepared: Any, scheme: Scheme) -> Any:
+    """The model with int8 weights and scales for activations that each run computes anew."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    op_types = set(declared_op_types(prepared, scheme))
+    excluded: list[str] = []
+    if scheme.op_types != "all":
+        # ONNX Runtime rewrites each Gemm as NAME_MatMul and NAME_Add; what was declared speaks of the model's own ops.
+        if "MatMul" in op_types and "Gemm" not in op_types:
+            excluded = [f"{node.name}_MatMul" for node in prepared.graph.node if node.op_type == "Gemm"]
+        elif "Gemm" in op_types and "MatMul" not in op_types:
+            excluded = [node.name for node in prepared.graph.node if node.op_type == "MatMul"]
+        op_types = {"MatMul" if op_type == "Gemm" else op_type for op_type in op_types}
+    with tempfile.TemporaryDirectory(prefix="lynxbench-quantize-") as folder, failing_as("quantizing"):
+        source, target = _placed(prepared, folder)
+        quantize_dynamic(
+            source,
+            target,
+            op_types_to_quantize=sorted(op_types),
+            per_channel=bool(scheme.per_channel),
+            reduce_range=bool(scheme.reduce_range),
+            weight_type=_type(scheme.weight_type, QuantType),
+            nodes_to_exclude=excluded,
+        )
+        return _loaded(target)
+
+
+def to_int8_static(prepared: Any, scheme: Scheme, ranges: Ranges, left_in_float: Collection[str]) -> Any:
+    """The model with int8 weights and activations on the given ranges; nodes named in `left_in_float` stay float."""
+    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
+
+    with tempfile.TemporaryDirectory(prefix="lynxbench-quantize-") as folder, failing_as("quantizing"):
+        source, target = _placed(prepared, folder)
+        observed = Path(folder) / "ranges.json"
+        write_for_onnxruntime(ranges, observed)
+        quantize_static(
+            source,
+            target,
+            # Ours stand in for the ranges that its own calibrators would find (and would need all activations for).
+            calibration_data_reader=None,
+            calibration_cache_path=observed,
+            calibrate_method=CalibrationMethod.MinMax,
+            quant_format=QuantFormat.QDQ if scheme.format == "qdq" else QuantFormat.QOperator,
+            op_types_to_quantize=list(declared_op_types(prepared, scheme)),
+            per_channel=bool(scheme.per_channel),
+            reduce_range=bool(scheme.reduce_range),
+            activation_type=_type(scheme.activation_type, QuantType),
+            weight_type=_type(scheme.weight_type, QuantType),
+            nodes_to_exclude=sorted(left_in_float),
+        )
+        return _loaded(target)
+
+
+def _type(name: str | None, types: Any) -> Any:
+    return types.QUInt8 if name == "uint8" else types.QInt8
+
+
+def _placed(prepared: Any, folder: str) -> tuple[Path, Path]:
+    """The model as a file of its own: the quantizer writes a second file beside its source."""
+    import onnx
+
+    source = Path(folder) / "source.onnx"
+    onnx.save(prepared, source)
+    return source, Path(folder) / "target.onnx"
+
+
+def _loaded(path: Path) -> Any:
+    import onnx
+
+    return onnx.load(path)

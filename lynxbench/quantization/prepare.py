@@ -1,0 +1,83 @@
+"""A model made ready for rewriting: shapes inferred, constants folded, every node named. Once a model."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from lynxbench.errors import CellError
+from lynxbench.quantization.artifacts import METHOD_VERSION, digest_of, libraries, write_durably
+from lynxbench.quantization.failures import failing_as, plain, remarks
+from lynxbench.quantization.graphs import name_nodes
+
+# DequantizeLinear has an axis, hence one scale a channel, from here on.
+_LEAST_OPSET = 13
+# Protobuf cannot hold more in one file.
+LARGEST_MODEL_BYTES = 2**31 - 2**20
+
+
+def prepared_model(model_path: Path, model_sha256: str, cache_dir: Path | None) -> tuple[Any, list[str]]:
+    """The prepared onnx.ModelProto and remarks on its preparation; taken from `cache_dir` where it lies there.
+
+    Optimizes by ONNX Runtime's `quant_pre_process`, whose graph rewrites are the basic ones, the same for every
+    provider. Raises `CellError`.
+    """
+    import onnx
+
+    key = digest_of({"method_version": METHOD_VERSION, "prepared": model_sha256, "libraries": libraries()})
+    kept = None if cache_dir is None else cache_dir / f"{key}.prepared.onnx"
+    content = None if kept is None else _intact(kept)
+    if content is not None:
+        return onnx.load_from_string(content), []
+    with tempfile.TemporaryDirectory(prefix="lynxbench-prepare-") as folder:
+        notes: list[str] = []
+        with remarks(notes):
+            model = _prepare(model_path, Path(folder), notes)
+    # With something to remark it is not kept, or the remark would be lost to the next scheme.
+    if kept is not None and not notes:
+        content = model.SerializeToString(deterministic=True)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".prepare-", dir=kept.parent) as scratch:
+            write_durably(kept, content + hashlib.sha256(content).digest(), Path(scratch))
+    return model, notes
+
+
+def _intact(path: Path) -> bytes | None:
+    """The content of a kept file, without the hash at its end; None when it is missing or damaged."""
+    try:
+        whole = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    content, sha256 = whole[:-32], whole[-32:]
+    return content if hashlib.sha256(content).digest() == sha256 else None
+
+
+def _prepare(model_path: Path, folder: Path, notes: list[str]) -> Any:
+    import onnx
+    from onnx import version_converter
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    with failing_as(f"reading {model_path.name}"):
+        model = onnx.load(model_path)
+        if model.ByteSize() > LARGEST_MODEL_BYTES:
+            raise CellError("unsupported", f"{model_path.name} is larger than 2 GB, more than one ONNX file can hold")
+    opset = next((item.version for item in model.opset_import if item.domain in ("", "ai.onnx")), _LEAST_OPSET)
+    if opset < _LEAST_OPSET:
+        try:
+            model = version_converter.convert_version(model, _LEAST_OPSET)
+        except Exception as error:  # onnx raises types of its own
+            notes.append(f"opset {opset} could not be raised to {_LEAST_OPSET}: {plain(error)}")
+    # The quantizer and its optimizer write beside their source, so they get a copy of their own.
+    source, ready = folder / "source.onnx", folder / "prepared.onnx"
+    onnx.save(model, source)
+    try:
+        quant_pre_process(str(source), str(ready))
+    except Exception as error:  # symbolic inference gives up on models that the rest can handle
+        notes.append(f"symbolic shape inference failed, some tensors may stay in float: {plain(error)}")
+        with failing_as(f"preparing {model_path.name}"):
+            quant_pre_process(str(source), str(ready), skip_symbolic_shape=True)
+    model = onnx.load(ready)
+    name_nodes(model)
+    return model

@@ -1,0 +1,141 @@
+"""What is wrong with a rubric's metrics, all at once and before any work. `specs` cannot say: it imports no metrics."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, NamedTuple
+
+from lynxbench.errors import UsageError
+from lynxbench.scoring.metrics import METRICS, Metric, Parameter, load_function
+from lynxbench.specs.base import did_you_mean
+from lynxbench.specs.rubric import MetricUse, Rubric
+
+
+class Finding(NamedTuple):
+    """One thing wrong in a rubric: as `errors.Problem`, without the file."""
+
+    key: str
+    message: str
+    value: str | None = None
+    expected: str | None = None
+    hint: str | None = None
+
+
+def check_rubric(rubric: Rubric) -> list[Finding]:
+    """Unknown metrics and options, wrong direction, unit or task, values that fit no view; in declaration order."""
+    findings: list[Finding] = []
+    for place, use in enumerate(rubric.metrics):
+        key = f"metrics[{place}]"
+        if ":" in use.metric:
+            findings += _custom(use, key)
+        elif use.metric in METRICS:
+            findings += _built_in(use, METRICS[use.metric], rubric, key)
+        else:
+            fitting = [metric.name for metric in METRICS.values() if rubric.task in metric.tasks]
+            findings.append(
+                Finding(
+                    f"{key}.metric",
+                    "unknown metric",
+                    value=repr(use.metric),
+                    expected=f"one for {rubric.task}: {', '.join(fitting)}; or your own as module:function",
+                    hint=did_you_mean(use.metric, METRICS),
+                )
+            )
+        findings += _restriction(use, rubric, key)
+    return findings
+
+
+def _built_in(use: MetricUse, metric: Metric, rubric: Rubric, key: str) -> list[Finding]:
+    findings = []
+    if rubric.task not in metric.tasks:
+        findings.append(
+            Finding(
+                f"{key}.metric",
+                f"{metric.name} does not fit task {rubric.task}",
+                value=repr(use.metric),
+                expected=", ".join(other.name for other in METRICS.values() if rubric.task in other.tasks),
+            )
+        )
+    if use.direction != metric.direction:
+        findings.append(
+            Finding(
+                f"{key}.direction",
+                f"wrong for {metric.name}",
+                value=repr(use.direction),
+                expected=repr(metric.direction),
+            )
+        )
+    if metric.unit is not None and use.unit != metric.unit:
+        findings.append(
+            Finding(f"{key}.unit", f"wrong for {metric.name}", value=repr(use.unit), expected=repr(metric.unit))
+        )
+    for name in use.parameters:
+        if name not in metric.parameters:
+            hint = did_you_mean(name, metric.parameters) or f"{metric.name} takes no parameters"
+            findings.append(Finding(f"{key}.parameters.{name}", f"unknown parameter of {metric.name}", hint=hint))
+    for name, parameter in metric.parameters.items():
+        wrong = _wrong(parameter, use.parameters.get(name, parameter.default))
+        if wrong is not None:
+            missing = name not in use.parameters
+            findings.append(
+                Finding(
+                    f"{key}.parameters.{name}",
+                    "required, but missing" if missing else "wrong value",
+                    value=None if missing else repr(use.parameters[name]),
+                    expected=wrong,
+                )
+            )
+    return findings
+
+
+def _wrong(parameter: Parameter, value: Any) -> str | None:
+    """What was expected instead, or None when the value will do."""
+    if value is None and parameter.optional:
+        return None
+    if parameter.kind == "bool":
+        return None if isinstance(value, bool) else "true or false"
+    if parameter.kind == "text":
+        return None if value in parameter.choices else " or ".join(parameter.choices)
+    numeric = int if parameter.kind == "int" else (int, float)
+    expected = "a whole number" if parameter.kind == "int" else "a number"
+    if parameter.minimum is not None:
+        expected += f" of at least {parameter.minimum:g}"
+    if parameter.below is not None:
+        expected += f" and below {parameter.below:g}"
+    if not isinstance(value, numeric) or isinstance(value, bool):
+        return expected
+    low = parameter.minimum is not None and value < parameter.minimum
+    high = parameter.below is not None and value >= parameter.below
+    return expected if low or high else None
+
+
+def _custom(use: MetricUse, key: str) -> list[Finding]:
+    try:
+        function = load_function(use.metric)
+    except UsageError as error:
+        return [
+            Finding(f"{key}.metric", str(error), value=repr(use.metric), expected="module:function, importable here")
+        ]
+    try:
+        inspect.signature(function).bind(None, **use.parameters)
+    except TypeError as error:
+        expected = f"what {use.metric} takes after the predictions: {inspect.signature(function)}"
+        return [Finding(f"{key}.parameters", str(error), value=repr(dict(use.parameters)), expected=expected)]
+    except ValueError:
+        return []  # built-in functions may have no signature to look at
+    return []
+
+
+def _restriction(use: MetricUse, rubric: Rubric, key: str) -> list[Finding]:
+    views = [view.name for view in rubric.test_set.views]
+    findings = []
+    for field, values in use.on.items():
+        if not values:
+            findings.append(
+                Finding(f"{key}.on.{field}", "an empty list leaves no samples", expected="at least one value")
+            )
+        for value in values if field == "view" else ():
+            if value not in views:
+                hint = did_you_mean(value, views)
+                findings.append(Finding(f"{key}.on.view", "no such view", repr(value), ", ".join(views), hint))
+    return findings

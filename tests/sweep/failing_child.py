@@ -1,0 +1,62 @@
+"""A child that fails in every way that a worker can: `python -m tests.sweep.failing_child`."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+import time
+from typing import Any
+
+from lynxbench.errors import CellError
+from lynxbench.sweep.child import serve
+
+
+def echo(request: dict[str, Any]) -> dict[str, Any]:
+    print("libraries print what they like")
+    return request
+
+
+def hang(request: dict[str, Any]) -> dict[str, Any]:
+    time.sleep(600)
+    return {}
+
+
+def stubborn(request: dict[str, Any]) -> dict[str, Any]:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    time.sleep(600)
+    return {}
+
+
+def crash(request: dict[str, Any]) -> dict[str, Any]:
+    ctypes.string_at(0)
+    return {}
+
+
+def leave(request: dict[str, Any]) -> dict[str, Any]:
+    print("no more of this", file=sys.stderr)
+    os._exit(7)
+
+
+def killed(request: dict[str, Any]) -> dict[str, Any]:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return {}
+
+
+def refuse(request: dict[str, Any]) -> dict[str, Any]:
+    raise CellError("unsupported", "not by this one")
+
+
+def raises(request: dict[str, Any]) -> dict[str, Any]:
+    raise ValueError("a reason\nand details")
+
+
+def hungry(request: dict[str, Any]) -> dict[str, Any]:
+    raise MemoryError("40 GB")
+
+
+HANDLERS = (echo, hang, stubborn, crash, leave, killed, refuse, raises, hungry)
+
+if __name__ == "__main__":
+    serve({handler.__name__: handler for handler in HANDLERS})
