@@ -30,10 +30,10 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from lynxbench.quantization.calibration import CalibrationData
-from lynxbench.quantization.collect import collect_ranges
 from lynxbench.quantization.convert import quantizable_op_types
 from lynxbench.quantization.observe import observation
 from lynxbench.quantization.prepare import prepared_model
+from lynxbench.quantization.ranges import calibrated_ranges
 from lynxbench.specs.scheme import Scheme
 
 PERCENTILE = 99.99
@@ -155,7 +155,7 @@ def child(path: str, *, model: str, who: str, method: str, count: int, size: int
             session.run(None, feed)
     elif who == "ours":
         data = CalibrationData(batches, count, "0" * 64)
-        collect_ranges(prepared, observation(prepared, op_types), data, method=method, percentile=PERCENTILE)
+        calibrated_ranges(prepared, observation(prepared, op_types), data, method=method, percentile=PERCENTILE)
     else:
         kinds: dict[str, Any] = {
             "minmax": lambda: calibrate.MinMaxCalibrater(Path(path), op_types, f"{path}.augmented"),

@@ -1,5 +1,38 @@
-"""LynxBench: what quantization does to the speed and the accuracy of your own model, on your own hardware."""
+"""LynxBench: what quantization does to the speed and the accuracy of your own model, on your own hardware.
+
+import lynxbench
+
+results = lynxbench.sweep("starter", budget="quick")   # or a suite.toml; the same call resumes
+results = lynxbench.load("results/starter-quick")
+results.records                                        # a pyarrow.Table, as are .predictions and .latencies
+"""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lynxbench.records.results import Results
+
 __version__ = "0.1.0"
+__all__ = ["__version__", "load", "sweep"]
+
+
+def load(folder: str | Path) -> Results:
+    """The results in `folder`, every record checked.
+
+    Raises `StoreError` when a file is damaged, `UsageError` when the folder holds no results.
+    """
+    from lynxbench.records.results import load as load_results
+
+    return load_results(Path(folder))
+
+
+def __getattr__(name: str) -> object:
+    # The room `lynxbench.sweep` is also the verb; it is not imported before somebody wants it.
+    if name == "sweep":
+        import importlib
+
+        return importlib.import_module("lynxbench.sweep")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -43,7 +43,13 @@ def command(*arguments: str | Path) -> list[str]:
 def lynxbench(*arguments: str | Path, home: Path, cwd: Path | None = None, timeout_s: float = 300) -> Ran:
     """Run `lynxbench ARGUMENTS` in `cwd` (default: `home`) to its end."""
     done = subprocess.run(
-        command(*arguments), cwd=cwd or home, env=environment(home), capture_output=True, text=True, timeout=timeout_s, check=False
+        command(*arguments),
+        cwd=cwd or home,
+        env=environment(home),
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=False,
     )
     return Ran(done.returncode, done.stdout, done.stderr)
 

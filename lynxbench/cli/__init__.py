@@ -9,7 +9,10 @@ import sys
 
 
 def main() -> None:
-    """Run `lynxbench` and exit with its code: 0 well, 1 a gate failed, 2 usage, 3 some cells failed, 4 refused, 130 interrupted."""
+    """Run `lynxbench` and exit with its code.
+
+    0 all well, 1 a gate failed, 2 usage, 3 some cells failed, 4 untrusted input refused, 130 interrupted.
+    """
     from lynxbench.errors import LynxBenchError
 
     try:

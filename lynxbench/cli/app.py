@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -16,7 +16,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-Folder = Annotated[Optional[Path], typer.Option(file_okay=False, help="look here first")]
+Folder = Annotated[Path | None, typer.Option(file_okay=False, help="look here first")]
 Json = Annotated[bool, typer.Option("--json", help="one JSON document on stdout")]
 
 
@@ -30,7 +30,9 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _root(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version")
+    ] = False,
 ) -> None:
     """Options that stand before the command."""
 
@@ -39,15 +41,23 @@ def _root(
 def sweep(
     suite: Annotated[str, typer.Argument(help="a built-in suite's name, or a .toml file")] = "starter",
     budget: Annotated[str, typer.Option(help="quick, standard or thorough")] = "standard",
-    only: Annotated[Optional[list[str]], typer.Option(help="AXIS=NAME[,NAME…]: workload, model, scheme, calibration, executor, scenario")] = None,
-    set_: Annotated[Optional[list[str]], typer.Option("--set", metavar="KEY=VALUE", help="change a key of the suite, e.g. protocol.threads=2")] = None,
-    executor: Annotated[Optional[list[str]], typer.Option(help="run on these instead of the suite's")] = None,
-    out: Annotated[Optional[Path], typer.Option(help="results folder [default: results/SUITE]")] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="AXIS=NAME[,NAME…]: workload, model, scheme, calibration, executor, scenario"),
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="change a key of the suite, e.g. protocol.threads=2"),
+    ] = None,
+    executor: Annotated[list[str] | None, typer.Option(help="run on these instead of the suite's")] = None,
+    out: Annotated[Path | None, typer.Option(help="results folder [default: results/SUITE]")] = None,
     rubrics: Folder = None,
     executors: Folder = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="show what would be measured, and stop")] = False,
     retry: Annotated[bool, typer.Option("--retry", help="measure failed cells again")] = False,
-    fresh: Annotated[bool, typer.Option("--fresh", help="start over; an older folder is set aside, not deleted")] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="start over; an older folder is set aside, not deleted")
+    ] = False,
     json_: Json = False,
 ) -> None:
     """Run a suite: every model, scheme and executor, timed and scored. The same command resumes."""
@@ -116,3 +126,47 @@ def validate(
     from lynxbench.cli.catalogue import validate_command
 
     raise typer.Exit(validate_command(paths, rubrics=rubrics, executors=executors))
+
+
+@app.command()
+def doctor(
+    names: Annotated[list[str] | None, typer.Argument(help="executors [default: all]")] = None,
+    executors: Folder = None,
+    json_: Json = False,
+) -> None:
+    """What can this machine run, and why not the rest?"""
+    from lynxbench.cli.executors import doctor_command
+
+    raise typer.Exit(doctor_command(names or [], executors=executors, as_json=json_))
+
+
+env = typer.Typer(help="Environments of their own, for executors whose wheels cannot share one.", no_args_is_help=True)
+app.add_typer(env, name="env")
+
+
+@env.command("create")
+def env_create(
+    name: Annotated[str, typer.Argument(help="an executor that wants one, e.g. openvino-cpu")],
+    executors: Folder = None,
+    force: Annotated[bool, typer.Option("--force", help="make it anew")] = False,
+) -> None:
+    """Install an executor's wheel into an environment of its own."""
+    from lynxbench.cli.executors import env_create_command
+
+    raise typer.Exit(env_create_command(name, executors=executors, force=force))
+
+
+@env.command("list")
+def env_list(json_: Json = False) -> None:
+    """Which environments there are."""
+    from lynxbench.cli.executors import env_list_command
+
+    raise typer.Exit(env_list_command(as_json=json_))
+
+
+@env.command("remove")
+def env_remove(name: Annotated[str, typer.Argument(help="executor")]) -> None:
+    """Delete an executor's environment."""
+    from lynxbench.cli.executors import env_remove_command
+
+    raise typer.Exit(env_remove_command(name))

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from lynxbench.cli.text import plain
-from lynxbench.errors import DeclarationError, UsageError
-from lynxbench.specs.base import build, did_you_mean
+from lynxbench.errors import DeclarationError, Problem, UsageError
+from lynxbench.specs.base import Spec, build, did_you_mean
 from lynxbench.specs.executor import ExecutorSpec
 from lynxbench.specs.load import Declared, load_folder, locate, read_toml
 from lynxbench.specs.resolve import builtin_suites, resolve_suite, suite_file
@@ -17,13 +17,15 @@ from lynxbench.specs.rubric import Rubric
 from lynxbench.specs.suite import Suite
 
 KINDS = ("models", "rubrics", "schemes", "executors", "suites")
-DECLARATIONS = {"suite": Suite, "rubric": Rubric, "executor": ExecutorSpec}
+DECLARATIONS: dict[str, type[Spec]] = {"suite": Suite, "rubric": Rubric, "executor": ExecutorSpec}
 
 
 def list_command(what: str, *, suite: str, rubrics: Path | None, executors: Path | None, as_json: bool) -> int:
     """Print the names and the essentials of one kind of declaration."""
     if what not in KINDS:
-        raise UsageError(f"list {what}: there are no such things; {did_you_mean(what, KINDS) or 'one of: ' + ', '.join(KINDS)}")
+        raise UsageError(
+            f"list {what}: there are no such things; {did_you_mean(what, KINDS) or 'one of: ' + ', '.join(KINDS)}"
+        )
     rows = _rows(what, suite, rubrics, executors)
     if as_json:
         print(json.dumps(rows, indent=2))
@@ -45,7 +47,7 @@ def _rows(what: str, suite: str, rubrics: Path | None, executors: Path | None) -
             {
                 "name": name,
                 "version": d.spec.version,
-                "about": f"{d.spec.title} ({d.spec.task}, {d.spec.primary.name}, tolerance {d.spec.tolerance.value:g} {d.spec.tolerance.kind})",
+                "about": f"{d.spec.title} ({d.spec.task}, {d.spec.primary.name})",
                 "digest": d.digest,
                 "file": str(d.file),
             }
@@ -70,7 +72,13 @@ def _rows(what: str, suite: str, rubrics: Path | None, executors: Path | None) -
             for s in spec.schemes
         ]
     return [
-        {"name": m.name, "version": m.version, "about": m.description, "file": str(locate(m.path, file)), "licence": m.licence}
+        {
+            "name": m.name,
+            "version": m.version,
+            "about": m.description,
+            "file": str(locate(m.path, file)),
+            "licence": m.licence,
+        }
         for m in spec.models
     ]
 
@@ -101,7 +109,7 @@ def schema_command(what: str) -> int:
 
 def validate_command(paths: Sequence[Path], *, rubrics: Path | None, executors: Path | None) -> int:
     """Check each path; every problem of every path is printed before the command fails."""
-    problems = []
+    problems: list[Problem] = []
     for path in paths:
         try:
             print(f"{path}: {_validate(path, rubrics, executors)}")

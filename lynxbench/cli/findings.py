@@ -2,133 +2,137 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from lynxbench.cli.text import change, fraction, signed
 from lynxbench.records.record import MEASURED, Record
+
+# A candidate counts as slower when the whole interval of its speed lies below this share of the reference's.
+SLOWER = 0.9
+MOST_NAMED = 3
 
 
 def findings(records: Sequence[Record]) -> list[str]:
     """A few sentences about one workload, the most useful first."""
     measured = [r for r in records if r["status"] in MEASURED]
     rivals = [r for r in measured if not r["is_reference"]]
+    if not measured:
+        return ["Nothing could be measured; the reasons stand below."]
     if not rivals:
-        return ["Nothing besides the reference was measured." if measured else "Nothing could be measured; the reasons stand below."]
-    lines = [_recommendation(rivals), *_fragile(rivals), *_hidden(rivals), *_slower(rivals), *_by_batch(rivals)]
-    undecided = _undecided(rivals)
-    return [line for line in [*lines, undecided] if line]
+        return ["Nothing besides the reference was measured."]
+    # The rows of the scenario that the table shows: single-stream where there is one.
+    scenario = next((r["scenario"] for r in rivals if r["scenario_kind"] == "single-stream"), rivals[0]["scenario"])
+    shown = [r for r in rivals if r["scenario"] == scenario]
+    return [
+        _recommendation(shown),
+        *_broken(shown),
+        *_hidden(shown),
+        *_slower(shown),
+        *_batch_dependent(shown, rivals),
+        *_undecided(shown),
+    ]
 
 
-def _recommendation(rivals: Sequence[Record]) -> str:
-    base = _base(rivals)
-    sure = [r for r in base if r["verdict"] == "robust" and (r["throughput_ratio_low"] or 0) > 1]
-    if sure:
-        models = list(dict.fromkeys(str(r["model"]) for r in base))
-        schemes = dict.fromkeys(str(r["scheme"]) for r in sure)
-        everywhere = [s for s in schemes if {str(r["model"]) for r in sure if r["scheme"] == s} == set(models)]
-        if len(models) > 1 and everywhere:
-            best = max(everywhere, key=lambda s: min(r["throughput_ratio_low"] for r in sure if r["scheme"] == s))
-            speeds = [r["throughput_ratio"] for r in sure if r["scheme"] == best]
-            return (
-                f"{best} is robust on all {len(models)} models and {min(speeds):.2f} to {max(speeds):.2f} times as fast as "
-                f"{base[0]['reference_scheme']} ({base[0]['scenario']})."
-            )
-        best_row = max(sure, key=lambda r: r["throughput_ratio_low"])
-        on = f" on {best_row['model']}" if len(models) > 1 else ""
-        return (
-            f"{best_row['scheme']}{on} is robust and {best_row['throughput_ratio']:.2f} times as fast as {best_row['reference_scheme']}: "
-            f"{best_row['primary_metric']} {fraction(best_row['primary_value'], _unit(best_row))}, Δ {_delta(best_row)}."
-        )
-    faster = [r for r in base if (r["throughput_ratio_low"] or 0) > 1]
-    if not faster:
-        return f"No scheme is faster than {base[0]['reference_scheme']} here beyond doubt."
-    return "No scheme is both faster and robust beyond doubt."
+def _recommendation(shown: Sequence[Record]) -> str:
+    reference = shown[0]["reference_scheme"]
+    sure = [r for r in shown if r["verdict"] == "robust" and _surely_faster(r)]
+    if not sure:
+        if any(_surely_faster(r) for r in shown):
+            return "No scheme is both faster and robust beyond doubt."
+        return f"No scheme is faster than {reference} here beyond doubt."
+    models = {r["model"] for r in shown}
+    by_scheme = {
+        scheme: [r for r in sure if r["scheme"] == scheme] for scheme in dict.fromkeys(r["scheme"] for r in sure)
+    }
+    everywhere = {scheme: mine for scheme, mine in by_scheme.items() if {r["model"] for r in mine} == models}
+    if len(models) > 1 and everywhere:
+        best, mine = max(everywhere.items(), key=lambda item: min(r["throughput_ratio_low"] for r in item[1]))
+        return f"{best} is robust on all {len(models)} models and {_span(mine)} times as fast as {reference}."
+    row = max(sure, key=lambda r: r["throughput_ratio_low"])
+    return (
+        f"{_name(row)} is robust and {row['throughput_ratio']:.2f} times as fast as {reference}: "
+        f"{row['primary_metric']} {fraction(row['primary_value'], _unit(row))}, Δ {_delta(row)}."
+    )
 
 
-def _fragile(rivals: Sequence[Record]) -> list[str]:
-    fragile = sorted((r for r in _base(rivals) if r["verdict"] == "fragile"), key=lambda r: -r["primary_loss"])
-    lines = []
-    for record in fragile[:2]:
-        reference = _reference_value(record)
-        lines.append(
-            f"{record['scheme']} breaks {record['model']}: {record['primary_metric']} goes from {fraction(reference, _unit(record))} "
-            f"to {fraction(record['primary_value'], _unit(record))}, Δ {_delta(record)}."
+def _broken(shown: Sequence[Record]) -> Iterable[str]:
+    fragile = sorted((r for r in shown if r["verdict"] == "fragile"), key=lambda r: -r["primary_loss"])
+    for row in fragile[:2]:
+        before = next((s["reference_value"] for s in row["scores"] if s["role"] == "primary"), None)
+        yield (
+            f"{row['scheme']} breaks {row['model']}: {row['primary_metric']} goes from {fraction(before, _unit(row))} "
+            f"to {fraction(row['primary_value'], _unit(row))}, Δ {_delta(row)}."
         )
     if len(fragile) > 2:
-        lines.append(f"{len(fragile) - 2} more candidates are fragile (see the verdict column).")
-    return lines
+        yield f"{len(fragile) - 2} more are fragile (see the verdict column)."
 
 
-def _hidden(rivals: Sequence[Record]) -> list[str]:
+def _hidden(shown: Sequence[Record]) -> Iterable[str]:
     """The stratum that loses most beyond the average of its own candidate, where the intervals part."""
-    found = [
+    parted = [
         r
-        for r in _base(rivals)
+        for r in shown
         if r["worst_stratum_loss_low"] is not None
         and r["primary_loss_high"] is not None
         and r["worst_stratum_loss_low"] > r["primary_loss_high"]
     ]
-    if not found:
-        return []
-    worst = max(found, key=lambda r: r["worst_stratum_loss"] - r["primary_loss"])
-    sign = -1 if worst["primary_direction"] == "higher-is-better" else 1
-    scale = 100 if _unit(worst) == "fraction" else 1
-    return [
-        f"An average hides it: {worst['scheme']} on {worst['model']} moves {worst['worst_stratum']} by "
-        f"{signed(sign * scale * worst['worst_stratum_loss'], 1)}, the whole test set by {signed(sign * scale * worst['primary_loss'], 1)}."
-    ]
+    if parted:
+        row = max(parted, key=lambda r: r["worst_stratum_loss"] - r["primary_loss"])
+        sign = -1 if row["primary_direction"] == "higher-is-better" else 1
+        scale = 100 if _unit(row) == "fraction" else 1
+        yield (
+            f"An average hides it: {_name(row)} moves {row['worst_stratum']} by "
+            f"{signed(sign * scale * row['worst_stratum_loss'], 1)}, "
+            f"the whole test set by {signed(sign * scale * row['primary_loss'], 1)}."
+        )
 
 
-def _slower(rivals: Sequence[Record]) -> list[str]:
-    slower = [r for r in _base(rivals) if r["throughput_ratio_high"] is not None and r["throughput_ratio_high"] < 0.9]
-    lines = []
-    for scheme in dict.fromkeys(str(r["scheme"]) for r in slower):
+def _slower(shown: Sequence[Record]) -> Iterable[str]:
+    slower = [r for r in shown if r["throughput_ratio_high"] is not None and r["throughput_ratio_high"] < SLOWER]
+    for scheme in dict.fromkeys(r["scheme"] for r in slower):
         mine = [r for r in slower if r["scheme"] == scheme]
-        speeds = sorted(r["throughput_ratio"] for r in mine)
-        span = f"{speeds[0]:.2f}" if len(speeds) == 1 else f"{speeds[0]:.2f} to {speeds[-1]:.2f}"
-        lines.append(f"{scheme} is slower than {mine[0]['reference_scheme']}: {span} times its speed on {', '.join(str(r['model']) for r in mine)}.")
-    return lines
+        models = ", ".join(str(r["model"]) for r in mine)
+        yield f"{scheme} is slower than {mine[0]['reference_scheme']}: {_span(mine)} times its speed on {models}."
 
 
-def _by_batch(rivals: Sequence[Record]) -> list[str]:
+def _batch_dependent(shown: Sequence[Record], rivals: Sequence[Record]) -> Iterable[str]:
     """The same scheme with another verdict at another batch size."""
-    lines = []
-    base = _base(rivals)
-    for record in base:
+    for row in shown:
         for twin in rivals:
-            same = all(twin[k] == record[k] for k in ("model", "scheme", "calibration", "executor"))
-            if same and twin["batch_size"] != record["batch_size"] and twin["verdict"] != record["verdict"]:
-                lines.append(
-                    f"{record['scheme']} on {record['model']} depends on the batch: {record['verdict']} at {record['batch_size']} "
-                    f"(Δ {_delta(record)}), {twin['verdict']} at {twin['batch_size']} (Δ {_delta(twin)})."
+            same = all(twin[k] == row[k] for k in ("model", "scheme", "calibration", "executor"))
+            if same and twin["batch_size"] != row["batch_size"] and twin["verdict"] != row["verdict"]:
+                yield (
+                    f"{_name(row)} depends on the batch: {row['verdict']} at {row['batch_size']} (Δ {_delta(row)}), "
+                    f"{twin['verdict']} at {twin['batch_size']} (Δ {_delta(twin)})."
                 )
-    return lines
 
 
-def _undecided(rivals: Sequence[Record]) -> str | None:
-    open_ = [r for r in _base(rivals) if r["verdict"] == "inconclusive"]
-    if not open_:
-        return None
-    needed = [r["required_n"] for r in open_ if r["required_n"] is not None]
-    names = ", ".join(f"{r['scheme']} on {r['model']}" for r in open_[:3]) + (", …" if len(open_) > 3 else "")
-    more = f"; about {max(needed):,} samples would decide them all" if needed else ""
-    return f"Undecided at {open_[0]['primary_n']:,} samples: {names}{more}."
+def _undecided(shown: Sequence[Record]) -> Iterable[str]:
+    undecided = [r for r in shown if r["verdict"] == "inconclusive"]
+    if undecided:
+        needed = [r["required_n"] for r in undecided if r["required_n"] is not None]
+        names = ", ".join(_name(r) for r in undecided[:MOST_NAMED]) + (", …" if undecided[MOST_NAMED:] else "")
+        more = f"; about {max(needed):,} samples would decide" if needed else ""
+        yield f"Undecided at {undecided[0]['primary_n']:,} samples: {names}{more}."
 
 
-def _base(rivals: Sequence[Record]) -> list[Record]:
-    """The rows of the scenario that the table shows: single-stream where there is one."""
-    scenario = next((r["scenario"] for r in rivals if r["scenario_kind"] == "single-stream"), rivals[0]["scenario"])
-    return [r for r in rivals if r["scenario"] == scenario]
+def _surely_faster(row: Record) -> bool:
+    return row["throughput_ratio_low"] is not None and row["throughput_ratio_low"] > 1
 
 
-def _unit(record: Record) -> str:
-    return str(next((s["unit"] for s in record["scores"] if s["role"] == "primary"), "fraction"))
+def _span(rows: Sequence[Record]) -> str:
+    speeds = sorted(r["throughput_ratio"] for r in rows)
+    return f"{speeds[0]:.2f}" if len(speeds) == 1 else f"{speeds[0]:.2f} to {speeds[-1]:.2f}"
 
 
-def _delta(record: Record) -> str:
-    text = change(record["primary_delta"], record["primary_delta_low"], record["primary_delta_high"], _unit(record))
-    return f"{text} points" if _unit(record) == "fraction" else text
+def _name(row: Record) -> str:
+    return f"{row['scheme']} on {row['model']}"
 
 
-def _reference_value(record: Record) -> float | None:
-    return next((s["reference_value"] for s in record["scores"] if s["role"] == "primary"), None)
+def _unit(row: Record) -> str:
+    return str(next((s["unit"] for s in row["scores"] if s["role"] == "primary"), "fraction"))
+
+
+def _delta(row: Record) -> str:
+    text = change(row["primary_delta"], row["primary_delta_low"], row["primary_delta_high"], _unit(row))
+    return f"{text} points" if _unit(row) == "fraction" else text

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from lynxbench.cli.text import minutes, plain
-from lynxbench.sweep.run import Progress
+from lynxbench.sweep.progress import Progress
 
 PLAIN_EVERY_S = 10.0
 
@@ -43,7 +43,9 @@ class ProgressLine:
             self._live.refresh()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._live is not None:
             self._live.stop()
 

@@ -30,6 +30,7 @@ _COLUMNS = {
 }
 _GAP = 2
 _MOST_WARNINGS = 4
+_MOST_NAMES = 4
 PIPED_WIDTH = 160  # a file or a pager has no width of its own
 _STYLES = {"robust": "green", "fragile": "red", "inconclusive": "yellow", "reference": "dim"}
 
@@ -50,7 +51,11 @@ def show_command(results: Path, *, as_json: bool) -> int:
 def print_results(records: Sequence[Record], folder: Path, *, as_json: bool) -> None:
     """Everything about `records`, to stdout."""
     if as_json:
-        print(json.dumps({"folder": str(folder), "records": [_plain_row(record) for record in records]}, ensure_ascii=False))
+        print(
+            json.dumps(
+                {"folder": str(folder), "records": [_plain_row(record) for record in records]}, ensure_ascii=False
+            )
+        )
         return
     from rich.console import Console
 
@@ -80,7 +85,8 @@ def _table(console: Any, workload: str, records: Sequence[Record]) -> None:
     lead = next((r for r in records if r["status"] in MEASURED), first)
     metric, unit = lead["primary_metric"] or "score", _unit(lead)
     base_batch = next(r["batch_size"] for r in records if r["scenario"] == base)
-    about = f"{first['rubric']} {first['rubric_version']}, {first['test_set_n']:,} samples, {base}, batch {base_batch}, {_threads(lead)}"
+    asked = f"{first['rubric']} {first['rubric_version']}, {first['test_set_n']:,} samples"
+    about = f"{asked}, {base}, batch {base_batch}, {_threads(lead)}"
     console.print(Text(workload, style="bold") + Text(f"  {about}", style="dim"))
     headings = {
         "score": str(metric),
@@ -105,7 +111,9 @@ def _table(console: Any, workload: str, records: Sequence[Record]) -> None:
             table.add_row(*[Text(cells[c], style=style if c == "verdict" else "") for c in columns])
     console.print(table)
     if left_out:
-        console.print(Text(f"  (left out for width: {', '.join(left_out)}; widen the terminal, or --json)", style="dim"))
+        console.print(
+            Text(f"  (left out for width: {', '.join(left_out)}; widen the terminal, or --json)", style="dim")
+        )
 
 
 def _fitting(
@@ -141,7 +149,9 @@ def _cells(record: Record, twin: Record | None, unit: str) -> dict[str, str]:
         "speed": _speed(record),
         "batched": _speed(twin) if twin is not None and twin["status"] in MEASURED else "–",
         "score": fraction(record["primary_value"], unit),
-        "delta": "" if record["is_reference"] else change(record["primary_delta"], record["primary_delta_low"], record["primary_delta_high"], unit),
+        "delta": ""
+        if record["is_reference"]
+        else change(record["primary_delta"], record["primary_delta_low"], record["primary_delta_high"], unit),
         "worst stratum": worst,
         "size": size(record["artifact_bytes"]),
         "verdict": str(record["verdict"]) + ("" if record["status"] == "ok" else f" ({record['status']})"),
@@ -186,15 +196,20 @@ def _confidence(record: Record) -> str:
 
 
 def _not_measured(console: Any, records: Sequence[Record]) -> None:
-    reasons: dict[tuple[str, str], int] = {}
+    reasons: dict[tuple[str, str], list[str]] = {}
     for record in records:
         if record["status"] not in MEASURED:
-            what = f"{record['workload']} · {record['model']} · {_label(record)}: {record['status']}"
-            reasons[what, str(record["reason"])] = reasons.get((what, str(record["reason"])), 0) + 1
+            who = f"{record['model']} {_label(record)}"
+            named = reasons.setdefault((str(record["status"]), str(record["reason"])), [])
+            if who not in named:
+                named.append(who)
     if reasons:
         console.print("not measured", style="bold")
-        for (what, reason), count in reasons.items():
-            console.print(f"  {plain(what)} ({count} cell{'s' if count > 1 else ''}): {plain(reason)}", markup=False)
+        for (status, reason), named in reasons.items():
+            some = ", ".join(named[:_MOST_NAMES]) + (
+                f" and {len(named) - _MOST_NAMES} more" if named[_MOST_NAMES:] else ""
+            )
+            console.print(f"  {status}: {plain(some)}: {plain(reason)}", markup=False, soft_wrap=True)
         console.print()
     codes: dict[str, tuple[str, int]] = {}
     for record in records:
@@ -214,10 +229,13 @@ def _not_measured(console: Any, records: Sequence[Record]) -> None:
 
 def _where(console: Any, records: Sequence[Record], folder: Path) -> None:
     first = records[0]
+    version = next((r["onnxruntime_version"] for r in records if r["onnxruntime_version"]), "?")
     console.print(
         f"measured on {plain(first['cpu'])} ({', '.join(first['isa_flags']) or 'no int8 instructions'}), "
-        f"{first['cores_usable']:g} cores, ONNX Runtime {next((r['onnxruntime_version'] for r in records if r['onnxruntime_version']), '?')}",
+        f"{first['cores_usable']:g} cores, ONNX Runtime {version}",
         style="dim", markup=False,
     )  # fmt: skip
-    console.print(f"files     {folder}/records.parquet  predictions.parquet  latencies.parquet", markup=False, soft_wrap=True)
+    console.print(
+        f"files     {folder}/records.parquet  predictions.parquet  latencies.parquet", markup=False, soft_wrap=True
+    )
     console.print(f"again     lynxbench show {folder}", markup=False, soft_wrap=True)

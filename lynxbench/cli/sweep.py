@@ -15,9 +15,10 @@ from lynxbench.errors import UsageError
 from lynxbench.records.store import read_records
 from lynxbench.specs.base import did_you_mean
 from lynxbench.specs.load import cache_folder
-from lynxbench.specs.resolve import ResolvedSuite, resolve_suite
+from lynxbench.specs.resolve import resolve_suite
 from lynxbench.specs.suite import BudgetName
-from lynxbench.sweep.run import Outcome, Prepared, prepare_sweep, run_sweep
+from lynxbench.sweep.progress import expected_s
+from lynxbench.sweep.run import Outcome, Prepared, default_folder, prepare_sweep, run_sweep
 
 
 def sweep_command(
@@ -38,9 +39,17 @@ def sweep_command(
     """Run the sweep; returns the exit code."""
     budgets = get_args(BudgetName)
     if budget not in budgets:
-        raise UsageError(f"--budget {budget}: unknown budget; {did_you_mean(budget, budgets) or 'one of: ' + ', '.join(budgets)}")
+        raise UsageError(
+            f"--budget {budget}: unknown budget; {did_you_mean(budget, budgets) or 'one of: ' + ', '.join(budgets)}"
+        )
     resolved = resolve_suite(
-        suite, rubrics=rubrics, executors=executors, assignments=assignments, only=only, budget=budget, on_executors=executor
+        suite,
+        rubrics=rubrics,
+        executors=executors,
+        assignments=assignments,
+        only=only,
+        budget=budget,
+        on_executors=executor,
     )
     prepared = prepare_sweep(resolved)
     folder = out or default_folder(resolved, budget, changed=bool(assignments or executor))
@@ -53,16 +62,6 @@ def sweep_command(
     except KeyboardInterrupt:
         return _interrupted(prepared, folder)
     return _report(prepared, outcome, as_json)
-
-
-def default_folder(resolved: ResolvedSuite, budget: str, *, changed: bool) -> Path:
-    """``results/SUITE``, with the budget, and with a digest where the command changed the declaration."""
-    name = resolved.suite.name
-    if budget != "standard":
-        name += f"-{budget}"
-    if changed:
-        name += f"-{resolved.suite.digest()[:6]}"
-    return Path("results") / name
 
 
 def _interrupted(prepared: Prepared, folder: Path) -> int:
@@ -78,7 +77,8 @@ def _interrupted(prepared: Prepared, folder: Path) -> int:
 
 def _print_plan(prepared: Prepared, folder: Path, as_json: bool) -> None:
     plan = prepared.plan
-    estimate_s = plan.estimated_s(prepared.resolved)
+    protocol = prepared.resolved.suite.protocol
+    estimate_s = sum(sum(expected_s(group, protocol).values()) for group in plan.groups)
     rows = [
         {
             "workload": group.workload.name,
@@ -104,7 +104,10 @@ def _print_plan(prepared: Prepared, folder: Path, as_json: bool) -> None:
             mark = " (reference)" if cell.is_reference else ""
             skip = group.skipped.get(cell.cell_id)
             note = "" if skip is None else f"  {skip.status}: {plain(skip.reason)}"
-            print(f"  {cell.deployment.label}{mark} on {cell.deployment.executor}, {cell.scenario.name}, batch {cell.scenario.batch_size}{note}")
+            print(
+                f"  {cell.deployment.label}{mark} on {cell.deployment.executor}, "
+                f"{cell.scenario.name}, batch {cell.scenario.batch_size}{note}"
+            )
     skipped = sum(len(group.skipped) for group in plan.groups)
     print(
         f"\n{len(plan.cells)} cells in {len(plan.groups)} groups, {skipped} skipped; "
@@ -122,7 +125,11 @@ def _report(prepared: Prepared, outcome: Outcome, as_json: bool) -> int:
         print(f"warning: cached model file: {damage}; it was built again", file=sys.stderr)
     if outcome.resumed:
         print(f"{outcome.resumed} of {len(wanted)} cells were finished before and kept", file=sys.stderr)
-    phases = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in sorted(outcome.spent_s.items(), key=lambda i: -i[1]) if seconds >= 0.5)
+    phases = ", ".join(
+        f"{name} {seconds:.0f} s"
+        for name, seconds in sorted(outcome.spent_s.items(), key=lambda i: -i[1])
+        if seconds >= 0.5
+    )
     print(f"took {minutes(outcome.wall_s)}{f': {phases}' if phases else ''}", file=sys.stderr)
     counts = Counter(str(record["status"]) for record in records)
     failed = sum(counts[status] for status in ("failed", "timeout", "oom", "rejected", "interrupted"))

@@ -35,7 +35,7 @@ def corrupt(
     corrupted = np.empty_like(images)
     for index, identity in enumerate(ids):
         word = hashlib.sha256(f"{seed}\0{corruption}\0{severity}\0{identity}".encode()).digest()
-        random = np.random.default_rng(np.frombuffer(word, dtype=np.uint32))
+        random = np.random.default_rng(np.frombuffer(word, dtype="<u4"))
         image = function(images[index].astype(np.float64) / 255.0, severity - 1, random)
         corrupted[index] = np.rint(np.clip(image, 0.0, 1.0) * 255.0).astype(np.uint8)
     return corrupted
@@ -47,12 +47,12 @@ def _gaussian_noise(image: Image, level: int, random: np.random.Generator) -> Im
 
 def _shot_noise(image: Image, level: int, random: np.random.Generator) -> Image:
     photons = SHOT_PHOTONS[level]
-    return random.poisson(image * photons) / photons
+    return np.asarray(random.poisson(image * photons) / photons, dtype=np.float64)
 
 
 def _contrast(image: Image, level: int, random: np.random.Generator) -> Image:
     mean = image.mean()
-    return (image - mean) * CONTRAST_FACTOR[level] + mean
+    return np.asarray((image - mean) * CONTRAST_FACTOR[level] + mean, dtype=np.float64)
 
 
 def _brightness(image: Image, level: int, random: np.random.Generator) -> Image:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 Column = npt.NDArray[np.generic]
+E = TypeVar("E", bound=np.generic)
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,6 @@ class Predictions:
     ranked_ids: Column | None = None
     ranked_labels: npt.NDArray[np.int64] | None = None
     ranked_scores: npt.NDArray[np.float32] | None = None
-    extra: Mapping[str, Column] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.sample_ids)
@@ -47,7 +48,7 @@ class Predictions:
     def take(self, index: npt.NDArray[np.int64] | npt.NDArray[np.bool_]) -> Predictions:
         """The samples at `index` ([m] positions, repeats allowed, or an [n] mask), all columns alike."""
 
-        def pick(column: Column | None) -> Column | None:
+        def pick(column: npt.NDArray[E] | None) -> npt.NDArray[E] | None:
             return None if column is None else column[index]
 
         return Predictions(
@@ -55,12 +56,11 @@ class Predictions:
             source_ids=self.source_ids[index],
             strata={name: column[index] for name, column in self.strata.items()},
             failed=self.failed[index],
-            labels=pick(self.labels),  # type: ignore[arg-type]
+            labels=pick(self.labels),
             targets=pick(self.targets),
-            logits=pick(self.logits),  # type: ignore[arg-type]
+            logits=pick(self.logits),
             texts=pick(self.texts),
             ranked_ids=pick(self.ranked_ids),
-            ranked_labels=pick(self.ranked_labels),  # type: ignore[arg-type]
-            ranked_scores=pick(self.ranked_scores),  # type: ignore[arg-type]
-            extra={name: column[index] for name, column in self.extra.items()},
+            ranked_labels=pick(self.ranked_labels),
+            ranked_scores=pick(self.ranked_scores),
         )

@@ -1,14 +1,18 @@
 """One environment for each executor whose wheel cannot share one, kept in LynxBench's cache folder.
 
 `<cache>/environments/<executor>/` holds `venv/` and, written last, `environment.json` with every resolved version.
-The environment runs the very LynxBench that made it: a `.pth` file leads there, so nothing of it can be stale.
+LynxBench itself is linked in, not copied; and a worker always runs the code of the process that starts it
+(`worker_command`), so that an environment can never hold a stale LynxBench.
 """
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import importlib.metadata
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -25,6 +29,7 @@ from lynxbench.specs.executor import ExecutorSpec
 from lynxbench.specs.load import PACKAGE, cache_folder
 
 INSTALL_TIMEOUT_S = 1800.0
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 # A worker answers, times and writes; it neither trains, draws nor scores. Checked by a test that opens a session in
 # such an environment with these alone.
 WORKER_NEEDS = ("filelock", "numpy", "packaging", "platformdirs", "psutil", "pydantic")
@@ -112,7 +117,8 @@ def list_environments(*, cache_dir: Path | None = None) -> tuple[Environment, ..
 def remove(name: str, *, cache_dir: Path | None = None) -> bool:
     """Delete the environment of executor `name`, half-made ones too; False when there is none."""
     folder = _folder(name, cache_dir)
-    if folder.parent != _root(cache_dir) or not folder.is_dir():
+    # A name is one plain token, so that nothing outside (".." above all) can ever be deleted.
+    if not _NAME.fullmatch(name) or not folder.is_dir():
         return False
     with FileLock(str(folder) + ".lock"):
         (folder / "environment.json").unlink(missing_ok=True)
@@ -130,7 +136,7 @@ def interpreter(spec: ExecutorSpec, *, cache_dir: Path | None = None) -> Path | 
 def worker_command(spec: ExecutorSpec, module: str, *, python: str | None = None) -> Command:
     """How to start `module` for `spec`: the interpreter (this one unless given) and the variables it needs.
 
-    An environment of its own must not see this one's packages, so PYTHONPATH leads to LynxBench or nowhere.
+    An environment of its own must not see this one's packages, so there PYTHONPATH leads to this LynxBench alone.
     """
     chosen = python or sys.executable
     env = {**os.environ, **spec.variables}
@@ -138,9 +144,20 @@ def worker_command(spec: ExecutorSpec, module: str, *, python: str | None = None
         inherited = [env["PYTHONPATH"]] if env.get("PYTHONPATH") else []
         env["PYTHONPATH"] = os.pathsep.join([str(PACKAGE.parent), *inherited])
     else:
-        env.pop("PYTHONPATH", None)
+        env["PYTHONPATH"] = str(_code_alone())
         env.pop("PYTHONHOME", None)
     return Command((chosen, "-P", "-m", module), env)
+
+
+def _code_alone() -> Path:
+    """A folder that holds this `lynxbench` and no other installed package: the checkout, else one with a link."""
+    if (PACKAGE.parent / "pyproject.toml").is_file():
+        return PACKAGE.parent
+    folder = cache_folder() / "links" / hashlib.sha256(str(PACKAGE).encode()).hexdigest()[:16]
+    folder.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        (folder / PACKAGE.name).symlink_to(PACKAGE, target_is_directory=True)
+    return folder
 
 
 def _root(cache_dir: Path | None) -> Path:
@@ -159,8 +176,7 @@ def _read(folder: Path) -> Environment | None:
 
 
 def _intact(spec: ExecutorSpec, environment: Environment) -> bool:
-    linked = (Path(environment.lynxbench_source) / "lynxbench").is_dir()
-    return environment.wheel_digest == spec.wheel.digest() and Path(environment.python).exists() and linked
+    return environment.wheel_digest == spec.wheel.digest() and Path(environment.python).exists()
 
 
 def _requirements(spec: ExecutorSpec, source: Path) -> list[str]:

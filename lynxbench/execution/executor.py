@@ -29,7 +29,7 @@ from lynxbench.execution.verification import (
     other_precision,
     wrong_outputs,
 )
-from lynxbench.execution.wheels import owners
+from lynxbench.execution.wheels import accepted_wheel, owners
 from lynxbench.specs.executor import ExecutorSpec, OptionValue, check_options
 from lynxbench.specs.scheme import SchemeKind
 
@@ -187,7 +187,7 @@ class Executor:
         elif wrong is not None and status != "rejected":
             status, reason = "rejected", wrong
         reported = {k: str(v) for k, v in session.get_provider_options().get(self.spec.provider, {}).items()}
-        owner = owners()
+        wheels = dict.fromkeys(map(str, (*owners(), *filter(None, [accepted_wheel(self.spec.wheel)]))))
         return Verification(
             status=status,
             reason=reason,
@@ -204,7 +204,7 @@ class Executor:
             first_run_ns=first_run_ns,
             precision=self.spec.precision.computes.get(scheme) if scheme else None,
             onnxruntime_version=onnxruntime.__version__,
-            wheel=", ".join(str(distribution) for distribution in owner),
+            wheel=", ".join(wheels),
             device=self._device,
             cautions=self._cautions(
                 placement.cpu_node_share_ratio, worked, other_precision(differences, scheme), reported

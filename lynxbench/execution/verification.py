@@ -61,6 +61,7 @@ class Verification:
     threads          intra-op threads that were asked for and set
     cpu_wall_ratio   CPU seconds per wall second over a short burst; None where the run is too slow to repeat
     busy_threads     all CPU time over the busiest thread's in that burst; None likewise, or outside Linux
+    wheel            the distribution that owns `onnxruntime`, and the plugin's, with versions
     differences      largest absolute difference of the first outputs to each reference; None: not comparable
     """
 

@@ -7,6 +7,7 @@ import importlib.util
 import json
 import os
 import re
+import tempfile
 from collections.abc import Callable, Iterable
 from importlib import metadata
 from pathlib import Path
@@ -142,3 +143,20 @@ def write_durably(path: Path, content: bytes, scratch: Path) -> None:
             os.close(folder)
     except OSError as error:
         raise StoreError(f"could not write {path}: {error.strerror or error}") from None
+
+
+def keep(path: Path, content: bytes) -> None:
+    """Write an intermediate result durably, its hash at its end. Raises `StoreError`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".keep-", dir=path.parent) as scratch:
+        write_durably(path, content + hashlib.sha256(content).digest(), Path(scratch))
+
+
+def kept(path: Path) -> bytes | None:
+    """What `keep` wrote; None when there is nothing, or something damaged."""
+    try:
+        whole = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    content, sha256 = whole[:-32], whole[-32:]
+    return content if hashlib.sha256(content).digest() == sha256 else None

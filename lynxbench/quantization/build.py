@@ -14,8 +14,6 @@ from typing import Any
 from lynxbench.errors import CellError
 from lynxbench.quantization import convert
 from lynxbench.quantization.artifacts import (
-    METHOD_VERSION,
-    digest_of,
     file_sha256,
     libraries,
     model_files,
@@ -23,13 +21,12 @@ from lynxbench.quantization.artifacts import (
 )
 from lynxbench.quantization.calibration import CalibrationData
 from lynxbench.quantization.check import check
-from lynxbench.quantization.collect import collect_ranges
 from lynxbench.quantization.failures import failing_as, remarks
 from lynxbench.quantization.graphs import has_channel_scales, nodes_in_half, nodes_on_integers, op_counts
 from lynxbench.quantization.manifest import Manifest
 from lynxbench.quantization.observe import observation
 from lynxbench.quantization.prepare import LARGEST_MODEL_BYTES, prepared_model
-from lynxbench.quantization.ranges import Ranges, keep_ranges, kept_ranges
+from lynxbench.quantization.ranges import Kept, Ranges, calibrated_ranges
 from lynxbench.specs.scheme import Scheme
 
 _QUANTIZED_OPS = frozenset(
@@ -162,30 +159,20 @@ def _rewritten(job: _Job, source_sha256: str) -> Any:
 
 
 def _ranges(job: _Job, prepared: Any, op_types: tuple[str, ...]) -> Ranges:
-    """The ranges that a static scheme needs: observed now, or by an earlier build that asked the same."""
-    calibration, method, percentile = job.calibration, job.scheme.method or "minmax", job.scheme.percentile
-    assert calibration is not None  # build_artifact refused
-    observed = observation(prepared, op_types)
-    key = digest_of(
-        {
-            "method_version": METHOD_VERSION,
-            "prepared": hashlib.sha256(prepared.SerializeToString(deterministic=True)).hexdigest(),
-            "libraries": libraries(),
-            "calibration": calibration.digest,
-            "method": method,
-            "percentile": percentile,
-            "tensors": sorted(observed.same_as.items()),
-        }
+    """The ranges that a static scheme needs."""
+    assert job.calibration is not None  # build_artifact refused
+    cache = None
+    if job.cache_dir is not None:
+        cache = Kept(job.cache_dir, hashlib.sha256(prepared.SerializeToString(deterministic=True)).hexdigest())
+    return calibrated_ranges(
+        prepared,
+        observation(prepared, op_types),
+        job.calibration,
+        method=job.scheme.method or "minmax",
+        percentile=job.scheme.percentile,
+        threads=job.threads,
+        cache=cache,
     )
-    kept = None if job.cache_dir is None else job.cache_dir / f"{key}.ranges.json"
-    ranges = kept_ranges(kept) if kept is not None else None
-    if ranges is None:
-        ranges = collect_ranges(
-            prepared, observed, calibration, method=method, percentile=percentile, threads=job.threads
-        )
-        if kept is not None:
-            keep_ranges(ranges, kept)
-    return ranges
 
 
 def _count_quantized(artifact: Any, job: _Job) -> int:

@@ -55,7 +55,7 @@ def check(artifact: bytes, source: bytes, feed: Feed | None, threads: int) -> tu
     return True, [f"the first run gave NaN in {name}" for name in broken]
 
 
-def session(model: bytes, threads: int, optimize: bool = True) -> Any:
+def session(model: bytes, threads: int, *, optimize: bool = True, varied_shapes: bool = False) -> Any:
     """An ONNX Runtime session on the CPU, quiet, without spinning threads."""
     import onnxruntime
 
@@ -66,8 +66,8 @@ def session(model: bytes, threads: int, optimize: bool = True) -> Any:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if not optimize:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        # Plans made for each new shape would add up where every batch has another.
-        options.enable_mem_pattern = False
+    # A memory plan is made and kept for each shape, which adds up where every batch has another.
+    options.enable_mem_pattern = not varied_shapes
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 

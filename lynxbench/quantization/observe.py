@@ -54,8 +54,8 @@ class Observation:
 def observation(prepared: Any, op_types: Collection[str]) -> Observation:
     """What nodes of `op_types` read and write (float activations), less what need not be looked at.
 
-    ONNX Runtime's quantizer takes [0, 1] for what a Softmax writes, and for what a Relu or Clip alone reads the range of
-    what it writes (`BaseQuantizer.adjust_tensor_ranges`): those are not observed either.
+    ONNX Runtime's quantizer takes [0, 1] for what a Softmax writes, and for what a Relu or Clip alone reads the range
+    of what it writes (`BaseQuantizer.adjust_tensor_ranges`): those are not observed either.
     """
     graph = prepared.graph
     constants = {tensor.name for tensor in graph.initializer}
@@ -65,11 +65,7 @@ def observation(prepared: Any, op_types: Collection[str]) -> Observation:
         if kind in (FLOAT, FLOAT16) and name not in constants
     }
     asked = dict.fromkeys(
-        name
-        for node in graph.node
-        if node.op_type in op_types
-        for name in (*node.input, *node.output)
-        if name in types
+        name for node in graph.node if node.op_type in op_types for name in (*node.input, *node.output) if name in types
     )
     origins = _origins(graph, types)
     lent = _lent(graph, op_types, asked)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from lynxbench.errors import CellError
-from lynxbench.quantization.artifacts import METHOD_VERSION, digest_of, libraries, write_durably
+from lynxbench.quantization.artifacts import METHOD_VERSION, digest_of, keep, kept, libraries
 from lynxbench.quantization.failures import failing_as, plain, remarks
 from lynxbench.quantization.graphs import name_nodes
 
@@ -27,31 +26,17 @@ def prepared_model(model_path: Path, model_sha256: str, cache_dir: Path | None) 
     import onnx
 
     key = digest_of({"method_version": METHOD_VERSION, "prepared": model_sha256, "libraries": libraries()})
-    kept = None if cache_dir is None else cache_dir / f"{key}.prepared.onnx"
-    content = None if kept is None else _intact(kept)
+    path = None if cache_dir is None else cache_dir / f"{key}.prepared"
+    content = None if path is None else kept(path)
     if content is not None:
         return onnx.load_from_string(content), []
-    with tempfile.TemporaryDirectory(prefix="lynxbench-prepare-") as folder:
-        notes: list[str] = []
-        with remarks(notes):
-            model = _prepare(model_path, Path(folder), notes)
+    notes: list[str] = []
+    with tempfile.TemporaryDirectory(prefix="lynxbench-prepare-") as folder, remarks(notes):
+        model = _prepare(model_path, Path(folder), notes)
     # With something to remark it is not kept, or the remark would be lost to the next scheme.
-    if kept is not None and not notes:
-        content = model.SerializeToString(deterministic=True)
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".prepare-", dir=kept.parent) as scratch:
-            write_durably(kept, content + hashlib.sha256(content).digest(), Path(scratch))
+    if path is not None and not notes:
+        keep(path, model.SerializeToString(deterministic=True))
     return model, notes
-
-
-def _intact(path: Path) -> bytes | None:
-    """The content of a kept file, without the hash at its end; None when it is missing or damaged."""
-    try:
-        whole = path.read_bytes()
-    except FileNotFoundError:
-        return None
-    content, sha256 = whole[:-32], whole[-32:]
-    return content if hashlib.sha256(content).digest() == sha256 else None
 
 
 def _prepare(model_path: Path, folder: Path, notes: list[str]) -> Any:

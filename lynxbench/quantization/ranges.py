@@ -1,32 +1,113 @@
-"""The range of each activation: what static quantization needs to know about the data."""
+"""The range of each activation: what static quantization has to know about the data."""
 
 from __future__ import annotations
 
-import json
-import tempfile
-from collections.abc import Mapping
+import io
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from lynxbench.quantization.artifacts import digest_of, write_durably
-
-Range = tuple[float, float]
+from lynxbench.quantization.artifacts import METHOD_VERSION, digest_of, keep, kept, libraries
+from lynxbench.quantization.calibration import CalibrationData
+from lynxbench.quantization.collect import Extremes, count_values, find_extremes
+from lynxbench.quantization.histogram import Counts
+from lynxbench.quantization.observe import Observation, Range
+from lynxbench.quantization.thresholds import entropy_range, percentile_range
 
 
 @dataclass(frozen=True)
 class Ranges:
     """What calibration found.
 
-    ranges      tensor → (lowest, highest), finite, exact values of the tensor's own type
-    undefined   tensor → why it has no range: it held infinities or NaN, or was empty in every batch
+    ranges      tensor → (lowest, highest), finite
+    undefined   tensor → why it has no range
     types       tensor → "float32" or "float16"
     """
 
     ranges: Mapping[str, Range]
     undefined: Mapping[str, str]
     types: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Where passes over the data are kept for other schemes: a folder, and the digest of the prepared model."""
+
+    folder: Path
+    prepared_sha256: str
+
+
+def calibrated_ranges(
+    prepared: Any,
+    observed: Observation,
+    data: CalibrationData,
+    *,
+    method: str,
+    percentile: float | None = None,
+    threads: int = 1,
+    cache: Kept | None = None,
+) -> Ranges:
+    """The range of every tensor that the quantizer may ask about.
+
+    `method` is minmax, percentile (with `percentile` in per cent) or entropy. MinMax reads the data once, the others
+    twice; what a pass found is kept in `cache` and serves every scheme that looks at the same tensors, whatever its
+    method. Raises `CellError` when there is no data or the model does not take it.
+    """
+    if not observed.tensors:
+        return Ranges({}, {}, observed.types)
+    extremes = _kept_arrays(
+        cache,
+        "extremes",
+        (data.digest, observed.tensors),
+        lambda: vars(find_extremes(prepared, observed.tensors, data, threads)),
+    )
+    found = Extremes(**extremes)
+    counts = None
+    if method != "minmax":
+        arrays = _kept_arrays(
+            cache,
+            "histograms",
+            (data.digest, observed.tensors),
+            lambda: {"counts": count_values(prepared, observed.tensors, found, data, threads)},
+        )
+        counts = arrays["counts"]
+    return ranges_from(observed, found, counts, method=method, percentile=percentile)
+
+
+def ranges_from(
+    observed: Observation, extremes: Extremes, counts: Counts | None, *, method: str, percentile: float | None
+) -> Ranges:
+    """The ranges that a method reads from what the passes found; `counts` ([n, BINS]) is None for minmax."""
+    roots: dict[str, Range] = {}
+    why: dict[str, str] = {}
+    largest = extremes.largest
+    for index, name in enumerate(observed.tensors):
+        low, high = float(extremes.lowest[index]), float(extremes.highest[index])
+        if extremes.infinite[index]:
+            why[name] = "it held an infinity"
+        elif low > high:
+            why[name] = "it held no number in any batch"
+        elif counts is None or largest[index] == 0.0:
+            roots[name] = (low, high)
+        elif method == "entropy":
+            roots[name] = _clipped(entropy_range(counts[index], largest[index]), low, high)
+        else:
+            roots[name] = _clipped(percentile_range(counts[index], largest[index], percentile or 100.0), low, high)
+    ranges: dict[str, Range] = dict(observed.fixed)
+    undefined: dict[str, str] = {}
+    for name, derived in observed.derived.items():
+        if derived.root in why:
+            undefined[name] = why[derived.root]
+            continue
+        ends = derived.range_from(roots[derived.root])
+        if np.isfinite(ends).all():
+            ranges[name] = ends
+        else:
+            undefined[name] = "it held an infinity"
+    return Ranges(ranges, undefined, observed.types)
 
 
 def write_for_onnxruntime(ranges: Ranges, path: Path) -> None:
@@ -40,25 +121,31 @@ def write_for_onnxruntime(ranges: Ranges, path: Path) -> None:
     save_tensors_data(TensorsData(CalibrationMethod.MinMax, data), path)
 
 
-def kept_ranges(path: Path) -> Ranges | None:
-    """Ranges written by `keep_ranges`; None when there are none, or damaged ones."""
-    try:
-        content = json.loads(path.read_text("utf-8"))
-        body = content["body"]
-        if digest_of(body) != content["sha256"]:
-            return None
-        ranges = {name: (low, high) for name, (low, high) in body["ranges"].items()}
-        return Ranges(ranges, body["undefined"], body["types"])
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        return None
+def _clipped(ends: Range, lowest: float, highest: float) -> Range:
+    return max(ends[0], lowest), min(ends[1], highest)
 
 
-def keep_ranges(ranges: Ranges, path: Path) -> None:
-    """Write ranges durably, with their own hash inside. Raises `StoreError`."""
-    body = {"ranges": dict(ranges.ranges), "undefined": dict(ranges.undefined), "types": dict(ranges.types)}
-    # Through JSON once, so that the hash is over what a reader sees: pairs are lists there.
-    body = json.loads(json.dumps(body))
-    text = json.dumps({"sha256": digest_of(body), "body": body}, sort_keys=True)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".ranges-", dir=path.parent) as scratch:
-        write_durably(path, text.encode(), Path(scratch))
+def _kept_arrays(
+    cache: Kept | None, what: str, asked: tuple[Any, ...], find: Callable[[], dict[str, Any]]
+) -> dict[str, Any]:
+    """Arrays by name: kept from an earlier build that asked the same, or found now and kept."""
+    path = None
+    if cache is not None:
+        content = {
+            "method_version": METHOD_VERSION,
+            "prepared": cache.prepared_sha256,
+            "libraries": libraries(),
+            "what": what,
+            "asked": asked,
+        }
+        path = cache.folder / f"{digest_of(content)}.{what}"
+        before = kept(path)
+        if before is not None:
+            with np.load(io.BytesIO(before), allow_pickle=False) as arrays:
+                return dict(arrays)
+    found = find()
+    if path is not None:
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **found)
+        keep(path, buffer.getvalue())
+    return found

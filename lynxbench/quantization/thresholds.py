@@ -9,8 +9,8 @@ from lynxbench.quantization.histogram import BINS, Counts, edges
 
 Floats = npt.NDArray[np.float64]
 
-# ONNX Runtime's entropy calibrator defaults to 128 bins, as many as it has levels, which leaves one candidate: the MinMax
-# range. With 2048 bins there are 961.
+# ONNX Runtime's entropy calibrator defaults to 128 bins, as many as it has levels, which leaves one candidate: the
+# MinMax range. With 2048 bins there are 961.
 LEVELS = 128
 _SMOOTHING = 1e-4
 

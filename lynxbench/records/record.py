@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
-from lynxbench.records.schema import BY_NAME, FIELDS, STATUSES, STRUCTURES, VERDICTS, Field
+from lynxbench.records.fields import (
+    BY_NAME,
+    FIELDS,
+    SECTIONS,
+    STATUSES,
+    STRUCTURES,
+    VERDICTS,
+    Check,
+    Field,
+    interval_names,
+)
 
 MEASURED = frozenset({"ok", "partial"})
 _PERCENTILES = ("latency_min_ns", "p50_ns", "p90_ns", "p95_ns", "p99_ns", "p99_9_ns", "latency_max_ns")
-_INTERVALS = ("p50", "p90", "p95", "p99", "p99_9")
-_ESTIMATES = ("throughput_per_s", "throughput_ratio", "primary_value", "primary_delta", "primary_loss")
+# Every field with an interval, with the names of its ends.
+_INTERVALS = tuple(
+    (field.name, *interval_names(field.name)) for field in FIELDS if interval_names(field.name)[0] in BY_NAME
+)
+_TIMING = tuple(field.name for section in SECTIONS if section.title == "Timing" for field in section.fields)
 
 
 @dataclass(frozen=True)
@@ -53,24 +67,26 @@ def _complaint(field: Field, value: Any, measured: bool) -> str | None:
         return None
     if not _is_type(field.type, value):
         return f"is {type(value).__name__}, not {field.type}"
-    problems = {
-        "non-negative": lambda: value < 0 and "is negative",
-        "positive": lambda: value <= 0 and "is not positive",
-        "share": lambda: not 0 <= value <= 1 and "lies outside [0, 1]",
-        "status": lambda: value not in STATUSES and "is no status",
-        "verdict": lambda: value not in VERDICTS and "is no verdict",
-        "sha256": lambda: not re.fullmatch(r"[0-9a-f]{64}", value) and "is no SHA-256",
-        "any": lambda: False,
-    }
-    found = problems[field.check]()
-    return f"{value!r} {found}" if found else None
+    fits, complaint = _CHECKS[field.check]
+    return None if fits(value) else f"{value!r} {complaint}"
+
+
+_CHECKS: dict[Check, tuple[Callable[[Any], bool], str]] = {
+    "any": (lambda value: True, ""),
+    "non-negative": (lambda value: bool(value >= 0), "is negative"),
+    "positive": (lambda value: bool(value > 0), "is not positive"),
+    "share": (lambda value: bool(0 <= value <= 1), "lies outside [0, 1]"),
+    "status": (lambda value: value in STATUSES, "is no status"),
+    "verdict": (lambda value: value in VERDICTS, "is no verdict"),
+    "sha256": (lambda value: re.fullmatch(r"[0-9a-f]{64}", value) is not None, "is no SHA-256"),
+}
 
 
 def _is_type(type_: str, value: Any) -> bool:
     if type_ == "bool":
         return isinstance(value, bool)
     if type_ == "int64":
-        return isinstance(value, int) and not isinstance(value, bool)
+        return isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63
     if type_ == "float64":
         return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     if type_ == "timestamp":
@@ -91,22 +107,24 @@ def _disagreements(full: Mapping[str, Any], measured: bool) -> list[str]:
     wrong = []
     if full["status"] != "ok" and not full["reason"]:
         wrong.append(f"reason: status {full['status']} needs one")
-    timed = any(full[name] is not None for name in ("latency_n", "p50_ns", "throughput_per_s"))
+    timed = any(full[name] is not None for name in _TIMING)
     scored = full["primary_value"] is not None and bool(full["scores"])
     if timed and not scored:
         wrong.append("scores: a speed without its accuracy cannot be stored")
     if measured and not full["is_reference"] and full["primary_delta"] is None and not full["reason"]:
         wrong.append("primary_delta: missing, and no reason says why")
     present = [(name, full[name]) for name in _PERCENTILES if full[name] is not None]
-    for (low_name, low), (high_name, high) in zip(present, present[1:], strict=False):
+    for (low_name, low), (high_name, high) in itertools.pairwise(present):
         if low > high:
             wrong.append(f"{low_name} {low} exceeds {high_name} {high}")
-    triples = [(f"{p}_ns", f"{p}_low_ns", f"{p}_high_ns") for p in _INTERVALS]
-    triples += [(name, f"{name}_low", f"{name}_high") for name in _ESTIMATES]
-    for name, low, high in triples:
+    for name, low, high in _INTERVALS:
         if full[name] is None:
             if full[low] is not None or full[high] is not None:
                 wrong.append(f"{name}: an interval without its estimate")
         elif full[low] is not None and full[high] is not None and not full[low] <= full[high]:
             wrong.append(f"{low} {full[low]} exceeds {high} {full[high]}")
+    for name in ("scores", "strata_scores"):
+        for score in full[name] or ():
+            if score.get("value") is None and not score.get("reason"):
+                wrong.append(f"{name}: {score.get('metric')} has neither a value nor a reason")
     return wrong

@@ -11,11 +11,14 @@ written last, so a record's predictions and latencies are there when it is.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
-import tempfile
+import platform
+import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +35,8 @@ if TYPE_CHECKING:
 
 TABLES = ("records", "predictions", "latencies")
 _KEYS = {"records": "cell_id", "predictions": "predictions_id", "latencies": "cell_id"}
+# The disk's fault, whichever file it was.
+_DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS})
 
 
 class ResultStore:
@@ -61,12 +66,15 @@ class ResultStore:
         except OSError as error:
             raise StoreError(f"cannot write to {self.folder}: {error.strerror or error}") from None
         try:
-            (self.folder / ".holder").write_text(json.dumps({"pid": os.getpid(), "host": os.uname().nodename}))
-            for stray in self._parts.glob(".*.tmp"):
+            (self.folder / ".holder").write_text(json.dumps({"pid": os.getpid(), "host": platform.node()}))
+            for stray in [*self._parts.glob(".*.tmp"), *self.folder.glob(".*.tmp")]:
                 stray.unlink(missing_ok=True)
             yield
         except OSError as error:
-            raise _full(error, self.folder) from error
+            named = error.filename if isinstance(error.filename, str) else None
+            if error.errno in _DISK_ERRORS or (named is not None and Path(named).is_relative_to(self.folder)):
+                raise _full(error, self.folder) from error
+            raise
         finally:
             (self.folder / ".holder").unlink(missing_ok=True)
             lock.release()
@@ -99,7 +107,7 @@ class ResultStore:
         self._write("records", cell_id, pa.Table.from_pylist([dict(record.values)], schema=arrow_schema()))
 
     def _write(self, table: str, key: str, content: pa.Table) -> None:
-        durable(self._parts / f"{table}-{key}.parquet", lambda file: write_parquet(content, file))
+        durable(self._parts / f"{table}-{key}.parquet", partial(write_parquet, content))
 
     def merge(self) -> None:
         """Fold the parts into the three files. Interrupted at any point, it loses and doubles nothing."""
@@ -108,18 +116,16 @@ class ResultStore:
             if not parts:
                 continue
             merged = read_table(self.folder, table)
-            durable(self.folder / f"{table}.parquet", lambda file, merged=merged: write_parquet(merged, file))  # type: ignore[misc]
+            durable(self.folder / f"{table}.parquet", partial(write_parquet, merged))
             for part in parts:
                 part.unlink(missing_ok=True)
 
 
 def durable(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a temporary file, then put it at `path` at one stroke. Raises `StoreError` naming the path."""
-    temporary = None
+    # Not by `tempfile`: its files are private to the user, and results are there to be read.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-        os.close(handle)
-        temporary = Path(name)
         write(temporary)
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
@@ -132,9 +138,8 @@ def durable(path: Path, write: Callable[[Path], object]) -> None:
     except OSError as error:
         raise _full(error, path) from error
     finally:
-        if temporary is not None:
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def _full(error: OSError, path: Path) -> StoreError:
@@ -170,24 +175,42 @@ def read_table(folder: Path, table: str) -> pa.Table:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    merged = folder / f"{table}.parquet"
-    parts = [read_parquet(part) for part in sorted((folder / "parts").glob(f"{table}-*.parquet"))]
+    parts = _read_parts(folder, table)
     schema = _schema(table)
-    if merged.is_file():
-        whole = read_parquet(merged)
+    if (folder / f"{table}.parquet").is_file():
+        whole = _read_as(schema, folder / f"{table}.parquet")
         if parts:
             newer = pa.chunked_array([pc.unique(part[_KEYS[table]]) for part in parts])
             whole = whole.filter(pc.invert(pc.is_in(whole[_KEYS[table]], value_set=pc.unique(newer))))
         parts.insert(0, whole)
-    if not parts:
-        return schema.empty_table()
-    return pa.concat_tables([part.cast(schema) for part in parts]).combine_chunks()
+    return pa.concat_tables(parts).combine_chunks() if parts else schema.empty_table()
+
+
+def _read_parts(folder: Path, table: str) -> list[pa.Table]:
+    schema = _schema(table)
+    while True:
+        files = sorted((folder / "parts").glob(f"{table}-*.parquet"))
+        try:
+            return [_read_as(schema, file) for file in files]
+        except StoreError:
+            # A sweep that is running may have merged them just now: then they are gone, and in the whole.
+            if all(file.is_file() for file in files):
+                raise
+
+
+def _read_as(schema: pa.Schema, file: Path) -> pa.Table:
+    """The file's rows in the columns of this version; raises `StoreError` when it has others."""
+    content = read_parquet(file)
+    try:
+        return content.cast(schema)
+    except ValueError as error:
+        raise StoreError(f"{file} has other columns than this version of LynxBench writes: {error}") from None
 
 
 def read_records(folder: Path) -> list[Record]:
-    """Every row of a results folder, validated, in the order of the plan. Raises `StoreError` when a row breaks the table's rules."""
+    """Every row of a results folder, validated, in the plan's order; `StoreError` when one breaks the table's rules."""
+    rows = read_table(folder, "records").sort_by("position").to_pylist()
     try:
-        rows = read_table(folder, "records").sort_by("position").to_pylist()
         return [Record(row) for row in rows]
     except ValueError as error:
         raise StoreError(f"{folder}: {error}") from None

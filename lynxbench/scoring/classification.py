@@ -177,7 +177,7 @@ def calibration_error(ingredients: Ingredients, options: Mapping[str, Any]) -> S
         return divide(np.abs(sums[..., :-1]).sum(axis=-1), sums[..., -1])
 
     entries = ((column, right - sure), (np.full(len(sure), width - 1), np.ones(len(sure))))
-    return Statistic(width, entries, finish, (0.0, 1.0), len(sure), interval="bias-corrected")
+    return Statistic(width, entries, finish, (0.0, 1.0), len(sure), interval="bias-aware")
 
 
 def auroc(ingredients: Ingredients, _: Mapping[str, Any]) -> Statistic:

@@ -72,8 +72,8 @@ def estimate(candidate: Statistic, reference: Statistic, sampling: Sampling) -> 
     _defined_or_raise(draws)
     value, base = draws
     delta = value - base
-    corrected = candidate.interval == "bias-corrected"
-    interval, method = _interval(delta, corrected, sampling.confidence)
+    biased = candidate.interval == "bias-aware"
+    interval, method = _interval(delta, biased, sampling.confidence)
     if differing < FEW_DIFFERING:
         interval, method = _at_least_score(
             interval,
@@ -90,8 +90,8 @@ def estimate(candidate: Statistic, reference: Statistic, sampling: Sampling) -> 
         delta=delta,
         interval=interval,
         method=method,
-        p_value=1.0 if differing == 0 else resampling.p_value(delta, corrected),
-        singles=(_single(value, candidate, corrected, sampling), _single(base, reference, corrected, sampling)),
+        p_value=1.0 if differing == 0 else resampling.p_value(delta, biased),
+        singles=(_single(value, candidate, biased, sampling), _single(base, reference, biased, sampling)),
         sampling=sampling,
         sparse=differing == 0,
     )
@@ -156,10 +156,10 @@ def _right_or_wrong(candidate: Floats, reference: Floats, sampling: Sampling) ->
     )
 
 
-def _interval(draws: Draws, corrected: bool, confidence: float) -> tuple[Interval | None, str]:
+def _interval(draws: Draws, biased: bool, confidence: float) -> tuple[Interval | None, str]:
     """None where resamples are undefined or all alike: a width of zero is ignorance, not certainty."""
-    if corrected:
-        interval, method = resampling.bias_corrected(draws, confidence), "bootstrap-bias-corrected"
+    if biased:
+        interval, method = resampling.bias_aware(draws, confidence), "bootstrap-bias-aware"
     else:
         interval, method = resampling.bca(draws, confidence)
     if interval is not None and _alike(draws):
@@ -173,10 +173,10 @@ def _alike(draws: Draws) -> bool:
     return len(finite) > 0 and bool(np.ptp(finite) <= 1e-12 * max(1.0, abs(draws.estimate)))
 
 
-def _single(draws: Draws, statistic: Statistic, corrected: bool, sampling: Sampling) -> Interval | None:
+def _single(draws: Draws, statistic: Statistic, biased: bool, sampling: Sampling) -> Interval | None:
     low, high = statistic.bounds
     span = high - low
-    interval, _ = _interval(draws, corrected, sampling.confidence)
+    interval, _ = _interval(draws, biased, sampling.confidence)
     if interval is None and np.isfinite(span) and _alike(draws):
         # All samples alike: as if the distance from the bounds were a share of right answers.
         effective = max(1.0, statistic.weakest_n * sampling.count / len(sampling.sources))

@@ -24,6 +24,7 @@ MOST_GROUPS = 5_000
 MOST_SUMS = 8_000_000  # groups × sums held at once, 64 MB
 WEIGHTS_AT_ONCE = 1_000_000
 MOST_UNDEFINED_SHARE = 0.05
+LARGEST_BIAS = 1 / (math.sqrt(2) - 1)  # bias of |noise| over the shift that resampling shows of it
 
 
 @dataclass(frozen=True)
@@ -121,24 +122,23 @@ def bca(draws: Draws, confidence: float) -> tuple[Interval | None, str]:
     return Interval(float(low), float(high)), method
 
 
-def bias_corrected(draws: Draws, confidence: float) -> Interval | None:
-    """Estimate less its bootstrapped bias, ± z standard errors by the jackknife; reaches as far as the estimate.
+def bias_aware(draws: Draws, confidence: float) -> Interval | None:
+    """z standard errors by the jackknife around the estimate, reaching on over the bias that noise may have given it.
 
-    For sums of absolute values, as in a calibration error: noise makes them too large, resampling adds noise a second
-    time, and percentiles are then off by twice the bias. The jackknife moves each sum too little to change its sign,
-    so it does not see the kink at zero.
+    For sums of absolute values, as in a calibration error. Noise makes them too large and resampling adds noise a
+    second time, so percentiles are off by twice the bias; the jackknife moves each sum too little to change its sign,
+    so it does not see the kink at zero. Where a sum is nothing but noise its bias is E|N(0, 1)|, of which resampling
+    shows E|N(0, 2)| − E|N(0, 1)|, one part in `LARGEST_BIAS`; where it is clear of zero it has no bias, and shows none.
     """
-    error = _jackknife_error(draws)
-    kept = _defined(draws.resampled)
-    if error is None or kept is None:
+    error, biased = _jackknife_error(draws), _bias(draws)
+    if error is None or biased is None:
         return None
-    centre = 2 * draws.estimate - float(kept.mean())
     half = normal_quantile(confidence) * error
-    return Interval(min(draws.estimate, centre - half), max(draws.estimate, centre + half))
+    return Interval(draws.estimate - max(0.0, biased) - half, draws.estimate - min(0.0, biased) + half)
 
 
-def p_value(differences: Draws, corrected: bool) -> float | None:
-    """Two-sided p-value of a difference of 0, by inverting percentiles or, when `corrected`, `bias_corrected`.
+def p_value(differences: Draws, biased: bool) -> float | None:
+    """Two-sided p-value of a difference of 0, by inverting percentiles or, when `biased`, `bias_aware`.
 
     Percentiles end at 2 ∕ (resamples + 1), too coarse to survive Holm's correction over many strata. Where no resample
     lies beyond 0 a normal with the jackknife's error says how much smaller it is.
@@ -147,8 +147,12 @@ def p_value(differences: Draws, corrected: bool) -> float | None:
     if kept is None:
         return None
     error = _jackknife_error(differences)
-    if corrected:
-        return None if error is None else _normal_p(2 * differences.estimate - float(kept.mean()), error)
+    if biased:
+        most = _bias(differences)
+        if error is None or most is None:
+            return None
+        ends = sorted((differences.estimate, differences.estimate - most))
+        return _normal_p(max(ends[0], -ends[1], 0.0), error)
     beyond = min(np.count_nonzero(kept <= 0), np.count_nonzero(kept >= 0))
     by_percentiles = min(1.0, 2 * (1 + beyond) / (1 + len(kept)))
     return by_percentiles if beyond or not error else min(by_percentiles, _normal_p(differences.estimate, error))
@@ -175,6 +179,11 @@ def _jackknife_error(draws: Draws) -> float | None:
         return None
     m = len(draws.left_out)
     return float(np.sqrt((m - 1) / m * ((draws.left_out - draws.left_out.mean()) ** 2).sum()))
+
+
+def _bias(draws: Draws) -> float | None:
+    kept = _defined(draws.resampled)
+    return None if kept is None else LARGEST_BIAS * (float(kept.mean()) - draws.estimate)
 
 
 def _defined(values: Floats) -> Floats | None:

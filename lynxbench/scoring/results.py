@@ -22,7 +22,7 @@ class Score:
                             paired-cluster-bootstrap
     p_value_corrected       Holm's correction over all the strata reported; None outside strata
     interval_method         of the paired interval: tango-score, tango-score-rao-scott, bootstrap-bca,
-                            bootstrap-percentile, bootstrap-bias-corrected; a bootstrap ends in "+tango-bound" where few
+                            bootstrap-percentile, bootstrap-bias-aware; a bootstrap ends in "+tango-bound" where few
                             samples differ (see `intervals`)
     resamples, seed         of the bootstrap; resamples is 0 for closed forms
     reason                  why something above is None

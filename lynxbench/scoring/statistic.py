@@ -32,7 +32,7 @@ class Statistic:
     weakest_n samples in the smallest class that the metric averages over; n for a plain mean
     values    [n] for a plain mean: what it is the mean of
     binary    the values are 0 or 1, a right or a wrong answer
-    interval  bca, or bias-corrected for metrics whose estimate is biased (see `intervals`)
+    interval  bca, or bias-aware for metrics whose estimate is biased (see `intervals`)
     """
 
     width: int
@@ -42,7 +42,7 @@ class Statistic:
     weakest_n: int
     values: Floats | None = None
     binary: bool = False
-    interval: Literal["bca", "bias-corrected"] = "bca"
+    interval: Literal["bca", "bias-aware"] = "bca"
 
     def sums(self, groups: Ints, count: int) -> Floats:
         """The sums of each group, [count, width]; `groups` [n] says which group a sample is in."""

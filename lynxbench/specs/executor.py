@@ -166,7 +166,11 @@ class ExecutorSpec(Spec):
                 f'threads = "{self.threads}" is neither intra_op_num_threads nor unsupported nor an allowed option'
             )
         cache = self.engine_cache
-        named = {"precision.changed_by": self.precision.changed_by, "engine_cache": (*cache.switches, *cache.folders)}
+        profiles = (cache.profiles.min, cache.profiles.opt, cache.profiles.max) if cache.profiles else ()
+        named = {
+            "precision.changed_by": self.precision.changed_by,
+            "engine_cache": (*cache.switches, *cache.folders, *profiles),
+        }
         for key, names in named.items():
             for name in names:
                 if name not in self.allowed_options:

@@ -6,13 +6,18 @@ import os
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from lynxbench.errors import DeclarationError, Problem
 from lynxbench.specs.base import Spec, build, did_you_mean
+from lynxbench.specs.executor import ExecutorSpec
+from lynxbench.specs.rubric import Rubric
 
 S = TypeVar("S", bound=Spec)
+# What has a file of its own and is called by its name.
+N = TypeVar("N", Rubric, ExecutorSpec)
 R = TypeVar("R")
 
 BUILTIN = "builtin:"
@@ -47,7 +52,8 @@ def read_toml(file: Path) -> dict[str, Any]:
 
 def collect(actions: Iterable[Callable[[], R]]) -> list[R]:
     """Run all; raise one `DeclarationError` with the problems of all that failed."""
-    results, problems = [], []
+    results: list[R] = []
+    problems: list[Problem] = []
     for action in actions:
         try:
             results.append(action())
@@ -91,7 +97,7 @@ def cache_folder() -> Path:
     return user_cache_path("lynxbench", appauthor=False)
 
 
-def load_folder(kind: str, spec: type[S], given: Path | None) -> dict[str, Declared[S]]:
+def load_folder(kind: str, spec: type[N], given: Path | None) -> dict[str, Declared[N]]:
     """All declarations of a kind by name: `given` first, then the user's, then built-in.
 
     Raises `DeclarationError` for every file that is wrong, for a folder given that does not exist, and for a
@@ -104,19 +110,22 @@ def load_folder(kind: str, spec: type[S], given: Path | None) -> dict[str, Decla
                 [Problem(str(given), "", "no such folder", hint=f"--{kind} takes a folder of TOML files")]
             )
         folders.insert(0, given)
-    files = [file for folder in folders if folder.is_dir() for file in sorted(folder.glob("*.toml"))]
+    # A folder given that is also one of the others counts once.
+    once = {folder.resolve(): folder for folder in reversed(folders) if folder.is_dir()}
+    files = [file for folder in reversed(once.values()) for file in sorted(folder.glob("*.toml"))]
 
-    def one(file: Path) -> Declared[S]:
+    def one(file: Path) -> Declared[N]:
         return Declared(build(spec, read_toml(file), str(file)), file)
 
-    return unique((declared.spec.name, declared) for declared in collect([lambda f=file: one(f) for file in files]))  # type: ignore[attr-defined, misc]
+    return unique(collect([partial(one, file) for file in files]))
 
 
-def unique(named: Iterable[tuple[str, Declared[S]]]) -> dict[str, Declared[S]]:
+def unique(declarations: Iterable[Declared[N]]) -> dict[str, Declared[N]]:
     """By name; two files that declare one name are an error, never a silent choice."""
-    found: dict[str, Declared[S]] = {}
+    found: dict[str, Declared[N]] = {}
     problems = []
-    for name, declared in named:
+    for declared in declarations:
+        name = declared.spec.name
         if name in found:
             problems.append(
                 Problem(
@@ -142,7 +151,7 @@ def override(data: dict[str, Any], assignment: str) -> dict[str, Any]:
         value: Any = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text
-    return _assigned(data, key.strip().split("."), value, where)
+    return {**data, **_assigned(data, key.strip().split("."), value, where)}
 
 
 def _assigned(node: Any, path: list[str], value: Any, where: str) -> Any:
@@ -151,8 +160,13 @@ def _assigned(node: Any, path: list[str], value: Any, where: str) -> Any:
     head, rest = path[0], path[1:]
     if isinstance(node, list):
         names = [str(item.get("name")) if isinstance(item, Mapping) else "" for item in node]
-        index = names.index(head) if head in names else int(head) if head.isdigit() and int(head) < len(node) else None
-        if index is None:
+        # Names may hold dots themselves: the longest that fits is meant.
+        named = next((n for n in range(len(path), 0, -1) if ".".join(path[:n]) in names), None)
+        if named is not None:
+            index, rest = names.index(".".join(path[:named])), path[named:]
+        elif head.isdecimal() and int(head) < len(node):
+            index = int(head)
+        else:
             raise DeclarationError([Problem(where, head, "no such item", hint=did_you_mean(head, filter(None, names)))])
         return [*node[:index], _assigned(node[index], rest, value, where), *node[index + 1 :]]
     if isinstance(node, Mapping):

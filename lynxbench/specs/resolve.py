@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from lynxbench.errors import DeclarationError, Problem
-from lynxbench.specs.base import Spec, build, did_you_mean
+from lynxbench.specs.base import build, did_you_mean
 from lynxbench.specs.executor import ExecutorSpec
 from lynxbench.specs.load import PACKAGE, Declared, load_folder, locate, override, read_toml
 from lynxbench.specs.rubric import Rubric
 from lynxbench.specs.scheme import Calibration, Scheme
 from lynxbench.specs.suite import Model, Scenario, Suite, Workload
+
+R = TypeVar("R")
 
 AXES = ("workload", "model", "scheme", "calibration", "executor", "scenario")
 
@@ -84,43 +88,22 @@ def resolve_suite(
     duplicate names, missing files.
     """
     file = suite_file(name)
-    data = read_toml(file)
-    if budget in (data.get("budgets") or {}):
-        data["protocol"] = {**data.get("protocol", {}), **data["budgets"][budget]}
-    if on_executors:
-        data["executors"] = list(dict.fromkeys(on_executors))
-    for assignment in assignments:
-        data = override(data, assignment)
-
     problems: list[Problem] = []
-    suite = _gather(problems, lambda: build(Suite, data, str(file)))
-    known_rubrics = _gather(problems, lambda: load_folder("rubrics", Rubric, rubrics)) or {}
-    known_executors = _gather(problems, lambda: load_folder("executors", ExecutorSpec, executors)) or {}
+    suite = _gather(problems, partial(_suite, file, assignments, budget, on_executors, problems))
+    known_rubrics = _gather(problems, partial(load_folder, "rubrics", Rubric, rubrics))
+    known_executors = _gather(problems, partial(load_folder, "executors", ExecutorSpec, executors))
     if suite is None:
         raise DeclarationError(problems)
-
     problems.extend(_names(suite, file))
-    problems.extend(_budgets(suite, file))
-    used_rubrics: dict[str, Declared[Rubric]] = {}
-    for index, workload in enumerate(suite.workloads):
-        key = f"workloads[{index}].rubric"
-        if workload.rubric.endswith(".toml"):
-            path = locate(workload.rubric, file)
-            rubric = _gather(problems, lambda path=path: Declared(build(Rubric, read_toml(path), str(path)), path))  # type: ignore[misc]
-        else:
-            rubric = known_rubrics.get(workload.rubric)
-            if rubric is None and not any("rubrics" in problem.file for problem in problems):
-                problems.append(_unknown(file, key, "rubric", workload.rubric, known_rubrics))
-        if rubric is not None:
-            used_rubrics[workload.name] = rubric
-            problems.extend(_reference(suite, workload, index, rubric, file))
-    used_executors = {}
-    wanted_executors = [*suite.executors, *(rubric.spec.reference.executor for rubric in used_rubrics.values())]
-    for executor in dict.fromkeys(wanted_executors):
-        if executor in known_executors:
-            used_executors[executor] = known_executors[executor]
-        elif known_executors:
-            problems.append(_unknown(file, "executors", "executor", executor, known_executors))
+    used_rubrics = _rubrics(suite, file, known_rubrics, problems)
+    used_executors = _executors(
+        suite=suite,
+        file=file,
+        on_executors=on_executors,
+        rubrics=used_rubrics.values(),
+        known=known_executors,
+        problems=problems,
+    )
     filters = _filters(only, suite, problems)
     problems.extend(_files(suite, file))
     if problems:
@@ -128,7 +111,40 @@ def resolve_suite(
     return ResolvedSuite(suite, file, used_rubrics, used_executors, filters)
 
 
-def _gather(problems, action):  # type: ignore[no-untyped-def]
+def _suite(
+    file: Path, assignments: Sequence[str], budget: str, on_executors: Sequence[str], problems: list[Problem]
+) -> Suite:
+    """The suite as its file says, then as the command changes it: each mistake is told where it was made."""
+    data = read_toml(file)
+    declared = build(Suite, data, str(file))
+    wrong = _budgets(declared, file)
+    if wrong:
+        problems.extend(wrong)
+        return declared
+    if budget in declared.budgets:
+        data["protocol"] = {**data.get("protocol", {}), **data["budgets"][budget]}
+    elif budget != "standard":
+        known = ["standard", *declared.budgets]
+        raise DeclarationError(
+            [
+                Problem(
+                    f"--budget {budget}",
+                    "",
+                    f"suite {declared.name} declares no such budget",
+                    expected=", ".join(known),
+                )
+            ]
+        )
+    if on_executors:
+        data["executors"] = list(dict.fromkeys(on_executors))
+    for assignment in assignments:
+        data = override(data, assignment)
+    command = [f"--executor {name}" for name in on_executors] + [f"--set {assignment}" for assignment in assignments]
+    return build(Suite, data, " ".join([str(file), "with", *command]) if command else str(file))
+
+
+def _gather(problems: list[Problem], action: Callable[[], R]) -> R | None:
+    """What `action` returns; None, with its problems kept, when it raises `DeclarationError`."""
     try:
         return action()
     except DeclarationError as error:
@@ -136,61 +152,116 @@ def _gather(problems, action):  # type: ignore[no-untyped-def]
         return None
 
 
-def _unknown(file: Path, key: str, what: str, name: str, known: Iterable[str]) -> Problem:
+def _rubrics(
+    suite: Suite, file: Path, known: Mapping[str, Declared[Rubric]] | None, problems: list[Problem]
+) -> dict[str, Declared[Rubric]]:
+    """Each workload's rubric, by workload; `known` is None when the rubrics could not be read."""
+
+    def read(path: Path) -> Declared[Rubric]:
+        return Declared(build(Rubric, read_toml(path), str(path)), path)
+
+    used = {}
+    for index, workload in enumerate(suite.workloads):
+        if workload.rubric.endswith(".toml"):
+            rubric = _gather(problems, partial(read, locate(workload.rubric, file)))
+        else:
+            rubric = (known or {}).get(workload.rubric)
+            if rubric is None and known is not None:
+                problems.append(_unknown(file, f"workloads[{index}].rubric", "rubric", workload.rubric, known))
+        if rubric is not None:
+            used[workload.name] = rubric
+            problems.extend(_reference(suite, index, rubric, file))
+    return used
+
+
+def _executors(
+    *,
+    suite: Suite,
+    file: Path,
+    on_executors: Sequence[str],
+    rubrics: Iterable[Declared[Rubric]],
+    known: Mapping[str, Declared[ExecutorSpec]] | None,
+    problems: list[Problem],
+) -> dict[str, Declared[ExecutorSpec]]:
+    """The suite's executors and its references', by name; `known` is None when the executors could not be read."""
+    if known is None:
+        return {}
+    used = {}
+    wanted = [(name, str(file), f"executors[{index}]") for index, name in enumerate(suite.executors)]
+    wanted = [(name, f"--executor {name}", "") if name in on_executors else (name, *told) for name, *told in wanted]
+    wanted += [(rubric.spec.reference.executor, str(rubric.file), "reference.executor") for rubric in rubrics]
+    for name, where, key in wanted:
+        if name in known:
+            used[name] = known[name]
+        else:
+            problems.append(_unknown(where, key, "executor", name, known))
+    return used
+
+
+def _unknown(file: Path | str, key: str, what: str, name: str, known: Iterable[str]) -> Problem:
     return Problem(str(file), key, f"unknown {what}", value=repr(name), hint=did_you_mean(name, known))
 
 
 def _names(suite: Suite, file: Path) -> list[Problem]:
     """Duplicate names, and names that lead nowhere."""
-    problems = []
-    collections: dict[str, Sequence[Spec]] = {
-        "models": suite.models,
-        "schemes": suite.schemes,
-        "calibrations": suite.calibrations,
-        "scenarios": suite.scenarios,
-        "workloads": suite.workloads,
+    names = {
+        "models": [model.name for model in suite.models],
+        "schemes": [scheme.name for scheme in suite.schemes],
+        "calibrations": [calibration.name for calibration in suite.calibrations],
+        "scenarios": [scenario.name for scenario in suite.scenarios],
+        "workloads": [workload.name for workload in suite.workloads],
     }
-    names = {key: [item.name for item in items] for key, items in collections.items()}  # type: ignore[attr-defined]
-    for key, listed in names.items():
-        for index, name in enumerate(listed):
-            if name in listed[:index]:
-                problems.append(
-                    Problem(
-                        str(file),
-                        f"{key}[{index}].name",
-                        "duplicate name",
-                        value=repr(name),
-                        hint=f"{key}[{listed.index(name)}] has it already",
-                    )
-                )
+    problems = []
+    for kind, listed in names.items():
+        problems += _repeated(listed, file, kind, ".name")
+    problems += _repeated(suite.executors, file, "executors")
     for index, workload in enumerate(suite.workloads):
-        for key in ("models", "schemes", "calibrations", "scenarios"):
-            for name in getattr(workload, key):
-                if name not in names[key]:
-                    problems.append(
-                        _unknown(file, f"workloads[{index}].{key}", key.removesuffix("s"), name, names[key])
-                    )
+        for kind in ("models", "schemes", "calibrations", "scenarios"):
+            used: Sequence[str] = getattr(workload, kind)
+            key = f"workloads[{index}].{kind}"
+            problems += [
+                _unknown(file, f"{key}[{place}]", kind.removesuffix("s"), name, names[kind])
+                for place, name in enumerate(used)
+                if name not in names[kind]
+            ]
+            problems += _repeated(used, file, key)
         static = [
             s.name
             for s in suite.schemes
             if s.needs_calibration and (not workload.schemes or s.name in workload.schemes)
         ]
         if static and not workload.calibrations:
-            problems.append(
-                Problem(
-                    str(file),
-                    f"workloads[{index}].calibrations",
-                    f"scheme {static[0]!r} needs calibration data, and the workload names none",
-                    expected="the name of at least one [[calibrations]] entry",
-                    hint=did_you_mean("", names["calibrations"]),
-                )
-            )
+            problems.append(_uncalibrated(suite, index, static[0], file))
     return problems
+
+
+def _repeated(names: Sequence[str], file: Path, key: str, field: str = "") -> list[Problem]:
+    return [
+        Problem(
+            str(file),
+            f"{key}[{index}]{field}",
+            "duplicate name",
+            value=repr(name),
+            hint=f"{key}[{names.index(name)}] has it already",
+        )
+        for index, name in enumerate(names)
+        if name in names[:index]
+    ]
+
+
+def _uncalibrated(suite: Suite, index: int, scheme: str, file: Path) -> Problem:
+    return Problem(
+        str(file),
+        f"workloads[{index}].calibrations",
+        f"scheme {scheme!r} needs calibration data, and the workload names none",
+        expected="the name of at least one [[calibrations]] entry",
+        hint=did_you_mean("", [calibration.name for calibration in suite.calibrations]),
+    )
 
 
 def _budgets(suite: Suite, file: Path) -> list[Problem]:
     """A budget is checked even when it is not the one in use."""
-    problems = []
+    problems: list[Problem] = []
     for budget, changes in suite.budgets.items():
         merged = {**suite.protocol.model_dump(), **changes}
         try:
@@ -203,10 +274,14 @@ def _budgets(suite: Suite, file: Path) -> list[Problem]:
     return problems
 
 
-def _reference(suite: Suite, workload: Workload, index: int, rubric: Declared[Rubric], file: Path) -> list[Problem]:
+def _reference(suite: Suite, index: int, rubric: Declared[Rubric], file: Path) -> list[Problem]:
     scheme = rubric.spec.reference.scheme
-    if scheme in {s.name for s in suite.schemes}:
-        return []
+    declared = next((s for s in suite.schemes if s.name == scheme), None)
+    if declared is not None:
+        workload = suite.workloads[index]
+        listed = not workload.schemes or scheme in workload.schemes  # then `_names` has seen it
+        lacking = declared.needs_calibration and not workload.calibrations and not listed
+        return [_uncalibrated(suite, index, scheme, file)] if lacking else []
     return [
         Problem(
             str(file),
@@ -248,20 +323,12 @@ def _filters(only: Sequence[str], suite: Suite, problems: list[Problem]) -> dict
 
 
 def _files(suite: Suite, file: Path) -> list[Problem]:
-    problems = []
-    for key, items in (("models", suite.models), ("calibrations", suite.calibrations)):
-        for index, item in enumerate(items):
-            declared = item.path if isinstance(item, Model) else item.source
-            path = locate(declared, file)
-            if not path.is_file():
-                field = "path" if isinstance(item, Model) else "source"
-                problems.append(
-                    Problem(
-                        str(file),
-                        f"{key}[{index}].{field}",
-                        "no such file",
-                        value=repr(declared),
-                        expected=f"a file at {path}",
-                    )
-                )
+    problems: list[Problem] = []
+    named = [(f"models[{index}].path", model.path) for index, model in enumerate(suite.models)]
+    named += [(f"calibrations[{index}].source", data.source) for index, data in enumerate(suite.calibrations)]
+    for key, declared in named:
+        path = locate(declared, file)
+        if not path.is_file():
+            expected = f"a file at {path}"
+            problems.append(Problem(str(file), key, "no such file", value=repr(declared), expected=expected))
     return problems

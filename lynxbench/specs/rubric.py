@@ -120,9 +120,8 @@ class Rubric(Spec):
     def _one_primary(self) -> Self:
         primaries = [metric.name for metric in self.metrics if metric.role == "primary"]
         if len(primaries) != 1:
-            raise ValueError(
-                f'exactly one metric must have role = "primary"; found {len(primaries)}: {", ".join(primaries) or "none"}'
-            )
+            found = ", ".join(primaries) or "none"
+            raise ValueError(f'exactly one metric must have role = "primary"; found {len(primaries)}: {found}')
         for label, names in (
             ("metric", [m.name for m in self.metrics]),
             ("view", [v.name for v in self.test_set.views]),

@@ -23,7 +23,9 @@ class ImageInput(Spec):
     @model_validator(mode="after")
     def _std_is_positive(self) -> Self:
         if min(self.std) <= 0:
-            raise ValueError(f"std must be positive, not {self.std}")
+            raise ValueError(f"std must be positive, not {min(self.std)}")
+        if len(self.mean) != len(self.std) and 1 not in (len(self.mean), len(self.std)):
+            raise ValueError(f"mean has {len(self.mean)} values and std {len(self.std)}; both are one a channel")
         return self
 
 
@@ -35,6 +37,15 @@ class TextGeneration(Spec):
     prompt_length: int = Field(ge=1, description="tokens; shorter prompts are padded on the right")
     max_new_tokens: int = Field(ge=1)
     stop: str = Field(min_length=1, max_length=1, description="the character that ends an answer")
+
+    @model_validator(mode="after")
+    def _one_id_a_character(self) -> Self:
+        repeated = sorted({character for character in self.vocabulary if self.vocabulary.count(character) > 1})
+        if repeated:
+            raise ValueError(f"vocabulary holds {repeated[0]!r} more than once, so it has no single id")
+        if self.stop not in self.vocabulary:
+            raise ValueError(f"stop {self.stop!r} is not in the vocabulary, so no answer could end")
+        return self
 
 
 class Model(Spec):

@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from lynxbench.errors import CellError
-from lynxbench.specs.resolve import ResolvedSuite
 from lynxbench.sweep.child import Child, close_all
 from lynxbench.sweep.plan import Deployment, Group
-from lynxbench.sweep.prepare import Material
+from lynxbench.sweep.setting import Setting
 
 COMMAND = (sys.executable, "-m", "lynxbench.sweep.builder")
 REFERENCE_EXECUTOR = "cpu"  # what first runs are compared with, whatever the rubric's reference is
@@ -43,13 +42,7 @@ ArtifactKey = tuple[str, Deployment]  # by workload: its data calibrates and fee
 
 
 def build_artifacts(
-    groups: Sequence[Group],
-    resolved: ResolvedSuite,
-    material: Material,
-    sample_files: Mapping[str, Path],
-    work: Path,
-    cache: Path,
-    on_built: Callable[[str, str], None],
+    groups: Sequence[Group], setting: Setting, on_built: Callable[[str, str], None]
 ) -> dict[ArtifactKey, Artifact | CellError]:
     """Build (or find) the model file of every deployment that has a cell to run; a failure is kept as its reason."""
     jobs = [(group.workload.name, deployment) for group in groups for deployment in group.deployments]
@@ -64,7 +57,7 @@ def build_artifacts(
     def one(job: ArtifactKey) -> Artifact | CellError:
         child = idle.pop()
         try:
-            return _build(child, job, resolved, material, sample_files, work, cache)
+            return _build(child, job, setting)
         except CellError as error:
             return error
         finally:
@@ -82,7 +75,7 @@ def build_artifacts(
                 fresh = Child(COMMAND)
                 replaced.append(fresh)
                 try:
-                    results[job] = _build(fresh, job, resolved, material, sample_files, work, cache)
+                    results[job] = _build(fresh, job, setting)
                 except CellError as error:
                     results[job] = error
     finally:
@@ -90,23 +83,16 @@ def build_artifacts(
     return results
 
 
-def _build(
-    child: Child,
-    job: ArtifactKey,
-    resolved: ResolvedSuite,
-    material: Material,
-    sample_files: Mapping[str, Path],
-    work: Path,
-    cache: Path,
-) -> Artifact:
+def _build(child: Child, job: ArtifactKey, setting: Setting) -> Artifact:
     workload, deployment = job
+    resolved, material = setting.resolved, setting.material
     timeout_s = resolved.suite.protocol.worker_timeout_s
     model = material.models[deployment.model.name]
     rubric = resolved.rubrics[workload].spec
     calibration = None
     if deployment.calibration is not None:
         calibration = {
-            "samples": str(sample_files[f"{workload}.{deployment.calibration.name}"]),
+            "samples": str(setting.sample_file(workload, deployment.calibration.name)),
             "batch_size": deployment.calibration.batch_size,
             "digest": material.calibrations[workload, deployment.calibration.name].digest,
         }
@@ -118,7 +104,7 @@ def _build(
             "model_path": str(model.path),
             "model_sha256": model.sha256,
             "calibration": calibration,
-            "cache": str(cache),
+            "cache": str(setting.cache),
             **common,
         },
         timeout_s,
@@ -127,11 +113,13 @@ def _build(
         {
             "do": "reference",
             "artifact": built["path"],
-            "samples": str(sample_files[workload]),
+            "samples": str(setting.sample_file(workload)),
             "executor": resolved.executors[REFERENCE_EXECUTOR].spec.model_dump_json(),
-            "out": str(work / "references" / f"{workload}-{deployment.model.name}-{deployment.label}"),
+            "out": str(setting.work / "references" / f"{workload}-{deployment.model.name}-{deployment.label}"),
             **common,
         },
         timeout_s,
     )
-    return Artifact(Path(built["path"]), built["manifest"], tuple(reference["files"]), built["cached"], tuple(built["damage"]))
+    return Artifact(
+        Path(built["path"]), built["manifest"], tuple(reference["files"]), built["cached"], tuple(built["damage"])
+    )

@@ -38,7 +38,11 @@ def build(request: dict[str, Any]) -> dict[str, Any]:
         path = artifact_path(cache, key)
         path.parent.mkdir(parents=True, exist_ok=True)
         manifest = build_artifact(
-            Path(request["model_path"]), scheme, path, calibration=calibration, cache_dir=Path(request["cache"]) / "ranges"
+            Path(request["model_path"]),
+            scheme,
+            path,
+            calibration=calibration,
+            cache_dir=Path(request["cache"]) / "ranges",
         )
     return {"path": str(path), "manifest": asdict(manifest), "cached": found is not None, "damage": damage}
 
@@ -80,7 +84,7 @@ def reference(request: dict[str, Any]) -> dict[str, Any]:
         file = Path(request["out"]) / f"reference-{optimization}.npz"
         file.parent.mkdir(parents=True, exist_ok=True)
         with file.open("wb") as handle:
-            np.savez(handle, **outputs)
+            np.savez(handle, **outputs)  # type: ignore[arg-type]
         files.append(str(file))
     return {"files": files}
 

@@ -34,7 +34,7 @@ class Child:
     """
 
     def __init__(self, argv: Sequence[str], env: Mapping[str, str] | None = None) -> None:
-        self._log = tempfile.TemporaryFile()
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 (closed by `close`)
         self._buffer = bytearray()
         self._process = subprocess.Popen(
             list(argv),

@@ -15,10 +15,6 @@ from lynxbench.specs.scheme import Calibration, Scheme
 from lynxbench.specs.suite import Model, Scenario, Workload
 from lynxbench.sweep.prepare import Material
 
-SECONDS_A_WORKER = 1.2  # start, open and close, for estimates only
-SECONDS_A_BUILD = 1.0
-PARALLEL_SHARE = 1.35  # accuracy passes and warm-ups on top of the timed seconds, for estimates only
-
 
 @dataclass(frozen=True)
 class Deployment:
@@ -86,14 +82,6 @@ class Plan:
     def cells(self) -> tuple[Cell, ...]:
         return tuple(cell for group in self.groups for cell in group.cells)
 
-    def estimated_s(self, resolved: ResolvedSuite) -> float:
-        """About how long the sweep takes when nothing is cached or finished yet."""
-        timed = resolved.suite.protocol.time_limit_s + resolved.suite.protocol.warm_up_s
-        return sum(
-            len(group.running) * timed * PARALLEL_SHARE + len(group.deployments) * (SECONDS_A_WORKER + SECONDS_A_BUILD)
-            for group in self.groups
-        )
-
 
 def make_plan(resolved: ResolvedSuite, material: Material, unavailable: Mapping[str, Skip]) -> Plan:
     """Every cell of the suite, skips with reasons among them; `unavailable` names executors that cannot run here.
@@ -106,14 +94,21 @@ def make_plan(resolved: ResolvedSuite, material: Material, unavailable: Mapping[
             continue
         for model_name in workload.models:
             if resolved.wanted("model", model_name):
-                group = _group(resolved, material, workload, resolved.model(model_name), unavailable, first=1000 * len(groups))
+                group = _group(
+                    resolved, material, workload, resolved.model(model_name), unavailable, first=1000 * len(groups)
+                )
                 if group is not None:
                     groups.append(group)
     return Plan(tuple(groups))
 
 
 def _group(
-    resolved: ResolvedSuite, material: Material, workload: Workload, model: Model, unavailable: Mapping[str, Skip], first: int
+    resolved: ResolvedSuite,
+    material: Material,
+    workload: Workload,
+    model: Model,
+    unavailable: Mapping[str, Skip],
+    first: int,
 ) -> Group | None:
     rubric = resolved.rubrics[workload.name].spec
     reference_scheme = next(s for s in resolved.suite.schemes if s.name == rubric.reference.scheme)
@@ -136,12 +131,17 @@ def _group(
     if not wanted or not scenarios:
         return None
     deployments = list(dict.fromkeys([reference, *wanted]))
-    cells, skipped = [], {}
+    cells: list[Cell] = []
+    skipped: dict[str, Skip] = {}
     for scenario in scenarios:
         for deployment in deployments:
             identity = _identity(resolved, material, workload, deployment, scenario)
-            candidate = {key: identity[key] for key in ("model_sha256", "scheme", "calibration", "executor", "batch_size")}
-            cell = Cell(_digest(identity), _digest(candidate), first + len(cells), deployment, scenario, deployment == reference)
+            candidate = {
+                key: identity[key] for key in ("model_sha256", "scheme", "calibration", "executor", "batch_size")
+            }
+            cell = Cell(
+                _digest(identity), _digest(candidate), first + len(cells), deployment, scenario, deployment == reference
+            )
             cells.append(cell)
             skip = _skip(resolved, deployment, unavailable)
             if skip is not None:
@@ -155,7 +155,10 @@ def _skip(resolved: ResolvedSuite, deployment: Deployment, unavailable: Mapping[
         return unavailable[deployment.executor]
     executor = resolved.executors[deployment.executor].spec
     if executor.schemes and deployment.scheme.kind not in executor.schemes:
-        return Skip("unsupported", f"executor {executor.name} does not run {deployment.scheme.kind} (it runs {', '.join(executor.schemes)})")
+        return Skip(
+            "unsupported",
+            f"executor {executor.name} does not run {deployment.scheme.kind} (it runs {', '.join(executor.schemes)})",
+        )
     return None
 
 

@@ -78,7 +78,9 @@ def prepare(resolved: ResolvedSuite) -> Material:
                 continue
             key = f"calibrations[{index}]"
             try:
-                chosen = calibration_samples(calibration, locate(calibration.source, resolved.file), resolved.file, rubric.spec.task)
+                chosen = calibration_samples(
+                    calibration, locate(calibration.source, resolved.file), resolved.file, rubric.spec.task
+                )
             except DeclarationError as error:
                 problems.extend(error.problems)
                 continue
@@ -114,7 +116,15 @@ def _model_file(model: Model, key: str, declared_in: Path) -> ModelFile:
     sha256 = hashlib.sha256(content).hexdigest()
     if model.sha256 is not None and model.sha256 != sha256:
         raise DeclarationError(
-            [Problem(str(declared_in), f"{key}.sha256", "the file has another SHA-256", value=sha256, expected=model.sha256)]
+            [
+                Problem(
+                    str(declared_in),
+                    f"{key}.sha256",
+                    "the file has another SHA-256",
+                    value=sha256,
+                    expected=model.sha256,
+                )
+            ]
         )
     try:
         loaded = onnx.load_from_string(content)
@@ -124,7 +134,9 @@ def _model_file(model: Model, key: str, declared_in: Path) -> ModelFile:
     except Exception as error:
         # onnx raises protobuf's, its checker's and plain errors alike; all mean the same to the user.
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise wrong(f"is not a valid ONNX model: {first[:200]}", hint="check it with onnx.checker.check_model") from None
+        raise wrong(
+            f"is not a valid ONNX model: {first[:200]}", hint="check it with onnx.checker.check_model"
+        ) from None
     return ModelFile(path, sha256, len(content))
 
 
@@ -137,7 +149,8 @@ def _overlap(calibration: Samples, test: Samples, key: str, workload: str, file:
         Problem(
             str(file),
             f"{key}.source",
-            f"{len(shared)} of {len(calibration)} calibration samples are also in the test set of workload {workload!r}",
+            f"{len(shared)} of {len(calibration)} calibration samples are also in the test set of "
+            f"workload {workload!r}",
             value=f"ids {some}",
             expected="calibration samples that are never scored",
             hint="calibrate on another split",
@@ -147,4 +160,4 @@ def _overlap(calibration: Samples, test: Samples, key: str, workload: str, file:
 
 def rubric_problems(rubrics: Iterable[Declared[Rubric]]) -> list[Problem]:
     """Unknown metrics, wrong directions and the like: what only `scoring` can know."""
-    return [Problem(str(declared.file), *finding) for declared in rubrics for finding in check_rubric(declared.spec)]
+    return [Problem(str(one.file), *finding) for one in rubrics for finding in check_rubric(one.spec)]

@@ -55,16 +55,17 @@ def skipped_record(context: Context, cell: Cell, skip: Skip) -> Record:
     return Record({**_declared(context, cell), "status": skip.status, "reason": skip.reason})
 
 
-def cell_record(
-    context: Context, cell: Cell, seat: Seat, scores: Scores | None, result: RoundsResult | None
-) -> Record:
+def cell_record(context: Context, cell: Cell, seat: Seat, scores: Scores | None, result: RoundsResult | None) -> Record:
     """The row of a cell that was to run: measured, or with the reason why not."""
     declared = _declared(context, cell)
     entrant = None if result is None else result.entrants.get(cell.cell_id)
     difference = seat.rechecked.get(cell.scenario.name)
     trouble: tuple[str, str] | None = None
     if scores is None and seat.predictions.get(cell.scenario.batch_size) is not None:
-        trouble = ("failed", "the reference gave no predictions to compare with, so there is no score to go with the speed")
+        trouble = (
+            "failed",
+            "the reference gave no predictions to compare with, so there is no score to go with the speed",
+        )
     elif entrant is None or entrant.error is not None or not entrant.blocks or difference is None or scores is None:
         error = seat.error
         trouble = (error.status, error.reason) if error is not None else ("failed", "no timed block came back")
@@ -72,7 +73,10 @@ def cell_record(
         trouble = ("rejected", f"after timing, {difference:.1%} of the answers differed from the accuracy pass")
     if trouble is not None:
         return Record({**declared, "status": trouble[0], "reason": trouble[1], **_opened(seat)})
-    assert result is not None and entrant is not None and scores is not None and seat.artifact is not None
+    assert result is not None
+    assert entrant is not None
+    assert scores is not None
+    assert seat.artifact is not None
     status = str(seat.opened["status"])
     timing, warnings = _timing(context, cell, seat, entrant, result)
     return Record(

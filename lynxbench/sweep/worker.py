@@ -1,11 +1,11 @@
 """The process that holds one deployment: `python -m lynxbench.sweep.worker`, spoken to in JSON lines.
 
-    open     model on its executor, cold start timed apart, first run compared with the reference outputs
-    answer   the whole test set at one batch size, predictions to a file
-    prepare  bind the queries of a scenario and warm up
-    block    one timed block
-    recheck  the timed queries once more, compared with the accuracy pass
-    usage    peak memory, and the providers once more
+open     model on its executor, cold start timed apart, first run compared with the reference outputs
+answer   the whole test set at one batch size, predictions to a file
+prepare  bind the queries of a scenario and warm up
+block    one timed block
+recheck  the timed queries once more, compared with the accuracy pass
+usage    peak memory, and the providers once more
 """
 
 from __future__ import annotations
@@ -151,7 +151,11 @@ class Worker:
             query.run()
             for name, values in query.answer().items():
                 expected = self._answers[batch_size][name][position]
-                same = np.isclose(values, expected, rtol=1e-4, atol=1e-5, equal_nan=True) if values.dtype.kind == "f" else values == expected
+                same = (
+                    np.isclose(values, expected, rtol=1e-4, atol=1e-5, equal_nan=True)
+                    if values.dtype.kind == "f"
+                    else values == expected
+                )
                 rows = same.reshape(len(same), -1).all(axis=1)
                 different += int((~rows).sum())
                 total += len(rows)

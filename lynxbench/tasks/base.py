@@ -103,29 +103,28 @@ def batches(total: int, batch_size: int) -> Iterator[npt.NDArray[np.int64]]:
         yield np.arange(start, start + batch_size) % total
 
 
-def answer_all(
-    task: Task,
-    runner: Runner,
-    samples: Samples,
-    model: Model,
-    batch_size: int,
-    progress: Callable[[int, int], None] | None = None,
-) -> dict[str, Array]:
-    """Every input's answer at one batch size, by the same bound code path that is timed: name → [m, …]."""
+def answer_all(task: Task, runner: Runner, samples: Samples, model: Model, batch_size: int) -> dict[str, Array]:
+    """Every input's answer at one batch size, by the same bound code path that is timed: name → [m, …].
+
+    Raises `CellError` when an output does not have one entry for each sample of a batch.
+    """
     inputs = task.inputs(samples)
-    total = len(inputs)
     query: Query | None = None
     parts: list[dict[str, Array]] = []
-    for positions in batches(total, batch_size):
+    for positions in batches(len(inputs), batch_size):
         feed = task.feed(inputs[positions], model, runner.inputs)
         if query is None:
             query = task.query(runner, feed, model)
         query.load(feed)
         query.run()
         parts.append(query.answer())
-        if progress is not None:
-            progress(min(total, len(parts) * batch_size), total)
-    return {name: np.concatenate([part[name] for part in parts])[:total] for name in parts[0]}
+    for name, values in parts[0].items():
+        if values.ndim == 0 or len(values) != batch_size:
+            raise CellError(
+                "failed",
+                f"output {name} has shape {list(values.shape)} for a batch of {batch_size}: not one entry a sample",
+            )
+    return {name: np.concatenate([part[name] for part in parts])[: len(inputs)] for name in parts[0]}
 
 
 def only_input(tensors: tuple[TensorInfo, ...], task: str) -> TensorInfo:
@@ -136,10 +135,18 @@ def only_input(tensors: tuple[TensorInfo, ...], task: str) -> TensorInfo:
     return tensors[0]
 
 
-def only_output(answers: Mapping[str, Array], task: str, columns: int | None = None) -> npt.NDArray[np.float32]:
-    """The model's first output as [m, k] float32; raises `CellError` on another shape."""
+def only_output(answers: Mapping[str, Array], task: str, at_least: int = 1) -> npt.NDArray[np.float32]:
+    """The model's first output as [m, k] float32; raises `CellError` on another shape, on k < `at_least`, on text."""
     values = next(iter(answers.values()))
-    if values.ndim != 2 or (columns is not None and values.shape[1] < columns):
-        wanted = f"[samples, {'classes' if columns is None else f'at least {columns} classes'}]"
-        raise CellError("failed", f"task {task} expects an output {wanted}; the model gave {list(values.shape)}")
+    if values.ndim != 2 or values.shape[1] < at_least or values.dtype.kind not in "fiu":
+        raise CellError(
+            "failed",
+            f"task {task} expects an output [samples, k] of numbers, k at least {at_least}; "
+            f"the model gave {values.dtype} {list(values.shape)}",
+        )
     return values.astype(np.float32)
+
+
+def finite_rows(values: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+    """[m, k] → [m]: no NaN and no infinity in the row."""
+    return np.asarray(np.isfinite(values).all(axis=1), dtype=np.bool_)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
-
 from lynxbench.datasets.predictions import Column, Predictions
 from lynxbench.datasets.samples import Samples
 from lynxbench.specs.suite import Model
-from lynxbench.tasks.base import Array, BoundQuery, Feed, Query, Runner, TensorInfo, only_output
+from lynxbench.tasks.base import Array, BoundQuery, Feed, Query, Runner, TensorInfo, finite_rows, only_output
 from lynxbench.tasks.images import image_feed
 
 NAME = "image-classification"
@@ -29,13 +27,13 @@ class ImageClassification:
 
     def predictions(self, samples: Samples, answers: Mapping[str, Array]) -> Predictions:
         labels = samples.labels
-        classes = None if labels is None else int(labels.max()) + 1
+        classes = 1 if labels is None else int(labels.max()) + 1
         logits = only_output(answers, NAME, classes)
         return Predictions(
             sample_ids=samples.ids,
             source_ids=samples.source_ids,
             strata=samples.strata,
-            failed=~np.isfinite(logits).all(axis=1),
+            failed=~finite_rows(logits),
             labels=labels,
             logits=logits,
         )

@@ -10,7 +10,7 @@ from lynxbench.datasets.predictions import Column, Predictions
 from lynxbench.datasets.samples import Samples
 from lynxbench.errors import CellError
 from lynxbench.specs.suite import Model
-from lynxbench.tasks.base import Array, BoundQuery, Feed, Query, Runner, TensorInfo, only_output
+from lynxbench.tasks.base import Array, BoundQuery, Feed, Query, Runner, TensorInfo, finite_rows, only_output
 from lynxbench.tasks.images import image_feed
 
 NAME = "image-retrieval"
@@ -33,7 +33,7 @@ class ImageRetrieval:
     def predictions(self, samples: Samples, answers: Mapping[str, Array]) -> Predictions:
         corpus = self._corpus(samples)
         embeddings = only_output(answers, NAME)
-        finite = np.isfinite(embeddings).all(axis=1)
+        finite = finite_rows(embeddings)
         embeddings = np.where(finite[:, None], embeddings, 0.0).astype(np.float32)
         norms = np.linalg.norm(embeddings, axis=1, keepdims=True)
         embeddings = embeddings / np.maximum(norms, np.finfo(np.float32).tiny)

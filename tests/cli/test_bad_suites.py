@@ -114,12 +114,18 @@ def test_missing_model_file(tmp_path: Path) -> None:
 
 def test_calibration_overlapping_the_test_set(tmp_path: Path) -> None:
     suite = swap(swap(SUITE, "fashion-calibration.npz", "fashion-test.npz"), "count = 128", "count = 5000")
-    refused(tmp_path, sweep(tmp_path, suite), "calibrations[0].source", "are also in the test set of workload 'classify'", "another split")
+    refused(
+        tmp_path,
+        sweep(tmp_path, suite),
+        "calibrations[0].source",
+        "are also in the test set of workload 'classify'",
+        "another split",
+    )
 
 
 def test_unknown_executor(tmp_path: Path) -> None:
     ran = sweep(tmp_path, SUITE, RUBRIC, "--executor", "cpuu")
-    refused(tmp_path, ran, "executors: unknown executor", "did you mean 'cpu'?")
+    refused(tmp_path, ran, "--executor cpuu: unknown executor", "did you mean 'cpu'?")
 
 
 def test_rubric_without_a_reference(tmp_path: Path) -> None:

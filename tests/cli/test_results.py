@@ -41,7 +41,9 @@ def test_every_cell_is_a_row_and_every_row_is_scored(starter: Starter, records: 
 
 
 def test_one_scheme_is_robust_here_and_fragile_there(records: list[dict]) -> None:
-    verdicts = {row["verdict"] for row in records if row["scheme"] == "int8-static" and row["scenario"] == "single-stream"}
+    verdicts = {
+        row["verdict"] for row in records if row["scheme"] == "int8-static" and row["scenario"] == "single-stream"
+    }
     assert {"robust", "fragile"} <= verdicts
 
 
@@ -99,7 +101,11 @@ def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray, bi
     confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
     place = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
     return float(
-        sum(abs(right[place == b].mean() - confidence[place == b].mean()) * (place == b).mean() for b in range(bins) if (place == b).any())
+        sum(
+            abs(right[place == b].mean() - confidence[place == b].mean()) * (place == b).mean()
+            for b in range(bins)
+            if (place == b).any()
+        )
     )
 
 
@@ -111,8 +117,14 @@ def test_a_stranger_recomputes_the_deltas(records: list[dict], predictions: dict
         assert record["primary_delta_low"] <= record["primary_delta"] <= record["primary_delta_high"]
         if record["task"] != "image-classification":
             continue
-        right = {row["sample_id"]: int(np.argmax(row["logits"])) == row["label"] for row in predictions[record["predictions_id"]]}
-        was = {row["sample_id"]: int(np.argmax(row["logits"])) == row["label"] for row in predictions[reference["predictions_id"]]}
+        right = {
+            row["sample_id"]: int(np.argmax(row["logits"])) == row["label"]
+            for row in predictions[record["predictions_id"]]
+        }
+        was = {
+            row["sample_id"]: int(np.argmax(row["logits"])) == row["label"]
+            for row in predictions[reference["predictions_id"]]
+        }
         strata = {row["sample_id"]: dict_of(row) for row in predictions[record["predictions_id"]]}
         for score in record["strata_scores"]:
             if score["value"] is None:
@@ -150,7 +162,17 @@ def test_small_samples_leave_percentiles_empty(records: list[dict]) -> None:
 
 def test_the_tables_say_what_was_found(starter: Starter) -> None:
     out = starter.ran.out
-    for word in ("classify", "retrieve", "reason", "int8-static", "fragile", "robust", "worst stratum", "records.parquet", "lynxbench show"):
+    for word in (
+        "classify",
+        "retrieve",
+        "reason",
+        "int8-static",
+        "fragile",
+        "robust",
+        "worst stratum",
+        "records.parquet",
+        "lynxbench show",
+    ):
         assert word in out
     assert "breaks arithmetic-transformer" in out
     assert "Traceback" not in starter.ran.err
@@ -185,4 +207,4 @@ def test_results_are_sound(starter: Starter) -> None:
 
 
 def test_statuses_that_count_as_measured() -> None:
-    assert MEASURED == {"ok", "partial"}
+    assert {"ok", "partial"} == MEASURED

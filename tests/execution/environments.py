@@ -65,6 +65,7 @@ def run_remote(
     options: Mapping[str, Any] | None = None,
     threads: int = 1,
     scheme: str | None = None,
+    cache_dir: Path | None = None,
 ) -> dict[str, Any]:
     """What `remote.py` answers in `python`'s environment."""
     command = worker_command(spec, "unused", python=python)
@@ -76,6 +77,7 @@ def run_remote(
         "options": dict(options or {}),
         "threads": threads,
         "scheme": scheme,
+        "cache_dir": str(cache_dir) if cache_dir else None,
     }
     script = Path(__file__).parent / "remote.py"
     done = subprocess.run(

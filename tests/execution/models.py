@@ -102,3 +102,13 @@ def lookup(path: Path) -> Path:
 def sample(shape: Sequence[int], *, seed: int = 0) -> np.ndarray:
     """Standard normal float32 of `shape`."""
     return np.random.default_rng(seed).normal(0, 1, tuple(shape)).astype(np.float32)
+
+
+def convolution(path: Path, *, batch: int | str = "N") -> Path:
+    """x [batch, 1, 8, 8] → Conv, HardSwish → y [batch, 4, 8, 8]."""
+    weights = {"w": np.random.default_rng(3).normal(0, 0.3, (4, 1, 3, 3)).astype(np.float32)}
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["h"], pads=[1, 1, 1, 1]),
+        helper.make_node("HardSwish", ["h"], ["y"]),
+    ]
+    return save(path, nodes, {"x": [batch, 1, 8, 8]}, {"y": [batch, 4, 8, 8]}, weights)

@@ -25,8 +25,9 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     spec = ExecutorSpec.model_validate_json(request["spec"])
     feed = _arrays(request["feed"])
     references = [_arrays(reference) for reference in request["references"]]
-    with Executor(spec, threads=request["threads"], options=request["options"]) as executor:
-        cold = executor.open(Path(request["model"]))
+    cache_dir = Path(request["cache_dir"]) if request["cache_dir"] else None
+    with Executor(spec, threads=request["threads"], options=request["options"], cache_dir=cache_dir) as executor:
+        cold = executor.open(Path(request["model"]), shapes=[{name: array.shape for name, array in feed.items()}])
         start_ns = time.perf_counter_ns()
         verification = executor.verify(feed, references, scheme=request["scheme"])
         verify_ns = time.perf_counter_ns() - start_ns

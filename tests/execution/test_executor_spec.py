@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 from lynxbench.errors import DeclarationError
 from lynxbench.specs.base import build
 from lynxbench.specs.executor import ExecutorSpec, check_options
+from lynxbench.specs.load import builtin_folder
 
 MINIMAL: dict[str, Any] = {
     "name": "mine",
@@ -108,3 +111,16 @@ def test_wrong_declarations() -> None:
     assert "did you mean 'environment'?" in problems(enviroment="own")
     assert "platforms" in problems(platforms=[])
     assert "schemes[0]" in problems(schemes=["int8"])
+
+
+def test_the_readme_keeps_its_word(specs: Mapping[str, ExecutorSpec]) -> None:
+    readme = (builtin_folder("executors") / "README.md").read_text(encoding="utf-8")
+    example = readme.split("```toml\n")[1].split("```")[0]
+    assert len(example.splitlines()) == 15
+    assert build(ExecutorSpec, tomllib.loads(example), "README.md") == specs["nxrt"]
+    named = set(re.findall(r"`([a-z0-9-]+)`", readme.split("## Add")[0]))
+    assert set(specs) - {"nxrt"} <= named
+    undocumented = [
+        name for name in ExecutorSpec.model_fields if f"`{name}`" not in readme and f"[{name}]" not in readme
+    ]
+    assert set(undocumented) <= {"name", "title", "notes", "memory"}

@@ -14,7 +14,7 @@ import numpy as np
 
 from lynxbench.datasets.predictions import Predictions
 from lynxbench.scoring import score
-from tests.scoring.build import classified, metric, predictions, rubric
+from tests.scoring.build import Array, classified, metric, predictions, rubric
 
 Pair = tuple[Predictions, Predictions]
 
@@ -44,7 +44,7 @@ class Outcome:
     fragile: int
 
 
-def _outcomes(random: np.random.Generator, n: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+def _outcomes(random: np.random.Generator, n: int) -> tuple[Array, Array]:
     drawn = random.random(n)
     both = drawn < BOTH
     candidate = both | ((drawn >= BOTH) & (drawn < BOTH + ONLY_CANDIDATE))
@@ -70,7 +70,7 @@ def _views(random: np.random.Generator, n: int) -> Pair:
 def _recall(random: np.random.Generator, n: int) -> Pair:
     sources = np.array([f"q{place}" for place in range(n)])
 
-    def ranked(hit: np.ndarray[Any, Any]) -> Predictions:
+    def ranked(hit: Array) -> Predictions:
         items = np.array([[f"other{place}" for place in range(10)]] * n)
         items[hit, random.integers(10, size=n)[hit]] = sources[hit]
         return predictions(n, sources=sources, ranked_ids=items)
@@ -81,37 +81,54 @@ def _recall(random: np.random.Generator, n: int) -> Pair:
 
 def _exact(random: np.random.Generator, n: int) -> Pair:
     targets = np.array([f"{place % 97:02d}." for place in range(n)], dtype=object)
-    pair = [
-        predictions(n, targets=targets, texts=np.where(right, targets, "wrong"))
-        for right in _outcomes(random, n)
-    ]
+    pair = [predictions(n, targets=targets, texts=np.where(right, targets, "wrong")) for right in _outcomes(random, n)]
     return pair[0], pair[1]
 
 
-# Kinds of samples: the confidence that each model has in its decision, and how often that is right. Both models are
-# overconfident, the candidate more so; every bin of the population is off by an amount that n can see.
-_KINDS = np.linspace(0.513, 0.983, 24)  # none on the edge of a bin, where rounding would choose
-_RIGHT = 0.5 + 0.75 * (_KINDS - 0.5)
-_CONFIDENCE = {"reference": _KINDS, "candidate": _KINDS + 0.35 * (1 - _KINDS) * (_KINDS - 0.45)}
-_BINS = 10
+@dataclass(frozen=True)
+class Calibrated:
+    """Kinds of samples, equally many of each, by how likely class 1 is and what each model makes of that.
 
+    A slope above 1 is overconfidence: it multiplies the true log-odds. The candidate wobbles, so some decisions differ.
+    """
 
-def _ece(random: np.random.Generator, n: int) -> Pair:
-    kind = random.integers(len(_KINDS), size=n)
-    labels = (random.random(n) < _RIGHT[kind]).astype(np.int64)
+    reference_slope: float
+    candidate_slope: float
+    likely = np.linspace(0.03, 0.97, 48)
+    bins = 10
 
-    def answered(who: str) -> Predictions:
-        sure = _CONFIDENCE[who][kind]
-        logits = np.stack([np.zeros(n), np.log(sure / (1 - sure))], axis=1).astype(np.float32)
-        return predictions(n, labels=labels, logits=logits)
+    def sure(self, who: str) -> Array:
+        """Each kind's probability of class 1 by one model."""
+        odds = np.log(self.likely / (1 - self.likely))
+        if who == "reference":
+            return np.asarray(1 / (1 + np.exp(-self.reference_slope * odds)))
+        return np.asarray(1 / (1 + np.exp(-self.candidate_slope * odds - 0.5 * np.sin(37 * np.arange(len(odds))))))
 
-    return answered("candidate"), answered("reference")
+    def error(self, who: str) -> float:
+        """The calibration error of endlessly many samples."""
+        first = self.sure(who)
+        confidence = np.maximum(first, 1 - first)
+        right = np.where(first > 0.5, self.likely, 1 - self.likely)
+        gaps = np.bincount(np.ceil(confidence * self.bins).astype(int), weights=right - confidence)
+        return float(np.abs(gaps).sum() / len(first))
 
+    def draw(self, random: np.random.Generator, n: int) -> Pair:
+        """One test set."""
+        kind = random.integers(len(self.likely), size=n)
+        labels = (random.random(n) < self.likely[kind]).astype(np.int64)
+        pair = []
+        for who in ("candidate", "reference"):
+            first = self.sure(who)[kind]
+            logits = np.stack([np.zeros(n), np.log(first / (1 - first))], axis=1).astype(np.float32)
+            pair.append(predictions(n, labels=labels, logits=logits))
+        return pair[0], pair[1]
 
-def _true_ece(who: str) -> float:
-    bins = np.ceil(_CONFIDENCE[who] * _BINS).astype(int)
-    gaps = np.bincount(bins, weights=_RIGHT - _CONFIDENCE[who])
-    return float(np.abs(gaps).sum() / len(_KINDS))
+    def world(self, name: str) -> World:
+        """Asked for its calibration error, with 2,000 samples."""
+        use = metric("ece", parameters={"bins": self.bins})
+        return World(
+            name, "image-classification", use, self.error("candidate") - self.error("reference"), self.draw, 2000
+        )
 
 
 _DIFFERENCE = ONLY_REFERENCE - ONLY_CANDIDATE
@@ -123,14 +140,8 @@ WORLDS = {
         World("top-1-views", "image-classification", metric("top-1"), _DIFFERENCE, _views, 2000),
         World("recall@10", "image-retrieval", metric("recall", parameters={"k": 10}), _DIFFERENCE, _recall, 800),
         World("exact-match", "generation", metric("exact-match"), _DIFFERENCE, _exact, 600),
-        World(
-            "ece",
-            "image-classification",
-            metric("ece", parameters={"bins": _BINS}),
-            _true_ece("candidate") - _true_ece("reference"),
-            _ece,
-            2000,
-        ),
+        Calibrated(2.03, 2.6).world("ece"),
+        Calibrated(1.1, 1.5).world("ece-hard"),  # bins so near 0 that noise hides on which side they are
     )
 }
 

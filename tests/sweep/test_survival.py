@@ -17,7 +17,22 @@ from lynxbench.records.store import read_records, read_table
 from tests.running import SMALL, Ran, command, environment, lynxbench
 
 # Fields that two runs of one command on one machine must agree on.
-MOVING = ("_ns", "throughput", "blocks_", "latency", "peak_rss", "load_1min", "started_at", "cpu_over", "scheduler_delay", "warnings", "rounds", "stopped_by", "warm_up", "sweep")
+MOVING = (
+    "_ns",
+    "throughput",
+    "blocks_",
+    "latency",
+    "peak_rss",
+    "load_1min",
+    "started_at",
+    "cpu_over",
+    "scheduler_delay",
+    "warnings",
+    "rounds",
+    "stopped_by",
+    "warm_up",
+    "sweep",
+)
 
 
 def sweep(home: Path, *more: str) -> Ran:
@@ -55,7 +70,11 @@ def test_killed_again_and_again_it_ends_whole(done: Path, tmp_path: Path) -> Non
     dice = random.Random(20261123)
     for _ in range(6):
         running = subprocess.Popen(
-            command("sweep", *SMALL), cwd=tmp_path, env=environment(tmp_path), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            command("sweep", *SMALL),
+            cwd=tmp_path,
+            env=environment(tmp_path),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
         time.sleep(dice.uniform(0.3, 6.0))
         running.send_signal(signal.SIGKILL)
@@ -77,7 +96,11 @@ def test_killed_again_and_again_it_ends_whole(done: Path, tmp_path: Path) -> Non
 def test_a_kill_leaves_no_process_behind(done: Path, tmp_path: Path) -> None:
     shutil.copytree(done / "cache", tmp_path / "cache")
     running = subprocess.Popen(
-        command("sweep", *SMALL), cwd=tmp_path, env=environment(tmp_path), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command("sweep", *SMALL),
+        cwd=tmp_path,
+        env=environment(tmp_path),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     end = time.monotonic() + 60
     while not (children := psutil.Process(running.pid).children(recursive=True)):
@@ -94,7 +117,12 @@ def test_a_kill_leaves_no_process_behind(done: Path, tmp_path: Path) -> None:
 def test_interrupted_it_says_so_and_goes_on(done: Path, tmp_path: Path) -> None:
     shutil.copytree(done / "cache", tmp_path / "cache")
     running = subprocess.Popen(
-        command("sweep", *SMALL), cwd=tmp_path, env=environment(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command("sweep", *SMALL),
+        cwd=tmp_path,
+        env=environment(tmp_path),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     end = time.monotonic() + 60
     while not psutil.Process(running.pid).children():
@@ -114,7 +142,11 @@ def test_interrupted_it_says_so_and_goes_on(done: Path, tmp_path: Path) -> None:
 def test_a_second_sweep_on_the_folder_is_refused_at_once(done: Path, tmp_path: Path) -> None:
     shutil.copytree(done / "cache", tmp_path / "cache")
     first = subprocess.Popen(
-        command("sweep", *SMALL), cwd=tmp_path, env=environment(tmp_path), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command("sweep", *SMALL),
+        cwd=tmp_path,
+        env=environment(tmp_path),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     try:
         end = time.monotonic() + 60

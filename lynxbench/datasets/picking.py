@@ -1,0 +1,119 @@
+"""Which of a data file's samples a declaration means, and which column plays which role."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from lynxbench.datasets.predictions import Column
+from lynxbench.datasets.selection import select
+from lynxbench.datasets.sources import Table
+from lynxbench.errors import DeclarationError, Problem
+
+IMAGE_TASKS = frozenset({"image-classification", "image-retrieval"})
+ROLES = ("input", "label", "target", "id")
+
+# Which column plays which role when a declaration does not say.
+_IMAGE_FIELDS = {"input": "images", "label": "labels", "id": "ids"}
+_TEXT_FIELDS = {"input": "prompt", "target": "target", "id": "id"}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a declaration (in `file`, under `key`) says about the samples it wants.
+
+    `answers_needed`: labels or targets must be there (a test set), not only where the file has them (calibration).
+    """
+
+    task: str
+    fields: Mapping[str, str]
+    selection: str
+    count: int
+    seed: int
+    stratify_by: str
+    answers_needed: bool
+    file: str
+    key: str
+
+    @property
+    def roles(self) -> dict[str, str]:
+        """The column that plays each role."""
+        return {**(_IMAGE_FIELDS if self.task in IMAGE_TASKS else _TEXT_FIELDS), **self.fields}
+
+
+def pick(table: Table, choice: Choice) -> tuple[npt.NDArray[np.int64], dict[str, Column]]:
+    """Chosen positions, and the columns by role at those positions: `input` and `id` (text, unique) are always there.
+
+    Raises `DeclarationError` for an unknown role, a missing column, inputs of the wrong type, a count beyond the
+    file, a field that cannot be stratified by, and ids that repeat.
+    """
+    unknown = sorted(set(choice.fields) - set(ROLES))
+    if unknown:
+        key = f"{choice.key}.fields.{unknown[0]}"
+        raise _wrong(choice.file, key, "unknown role", expected=", ".join(ROLES))
+    optional = {"id"} if choice.answers_needed else {"id", "label", "target"}
+    columns = {
+        role: table.column(name, role)
+        for role, name in choice.roles.items()
+        if name in table.columns or role in choice.fields or role not in optional
+    }
+    _check_inputs(columns["input"], choice.task, table.file, choice.roles["input"])
+    chosen = _select(table, choice, columns)
+    picked = {role: column[chosen] for role, column in columns.items()}
+    picked["id"] = picked["id"].astype(np.str_) if "id" in picked else chosen.astype(np.str_)
+    if len(np.unique(picked["id"])) != len(chosen):
+        raise _wrong(str(table.file), choice.roles["id"], "sample ids repeat", hint="deltas are paired by id")
+    return chosen, picked
+
+
+def further_fields(table: Table, chosen: npt.NDArray[np.int64], choice: Choice) -> dict[str, npt.NDArray[np.str_]]:
+    """Every further column of plain text or whole numbers, as text: a field to report by."""
+    taken = set(choice.roles.values())
+    return {
+        name: column[chosen].astype(np.str_)
+        for name, column in table.columns.items()
+        if name not in taken and column.ndim == 1 and column.dtype.kind in "iuU"
+    }
+
+
+def _select(table: Table, choice: Choice, columns: Mapping[str, Column]) -> npt.NDArray[np.int64]:
+    if choice.selection != "all" and choice.count > len(table):
+        raise _wrong(
+            choice.file,
+            f"{choice.key}.count",
+            "more than there are",
+            value=str(choice.count),
+            expected=f"at most {len(table)}, as many as {table.file.name} holds",
+        )
+    by = columns.get(choice.stratify_by, table.columns.get(choice.stratify_by))
+    if choice.selection == "stratified" and (by is None or by.ndim != 1):
+        fields = sorted({*columns, *table.columns})
+        plain = [name for name in fields if columns.get(name, table.columns.get(name, np.empty(0))).ndim == 1]
+        raise _wrong(
+            choice.file,
+            f"{choice.key}.stratify_by",
+            f"{table.file.name} has no such field with one value a sample",
+            value=repr(choice.stratify_by),
+            expected="one of: " + ", ".join(plain),
+        )
+    return select(choice.selection, len(table), choice.count, choice.seed, by)
+
+
+def _check_inputs(inputs: Column, task: str, file: Path, name: str) -> None:
+    if task in IMAGE_TASKS:
+        if inputs.dtype != np.uint8 or inputs.ndim not in (3, 4):
+            found = f"{inputs.dtype} {list(inputs.shape)}"
+            expected = "uint8 [n, height, width] or [n, height, width, channels]"
+            raise _wrong(str(file), name, "not images", value=found, expected=expected)
+    elif inputs.dtype.kind != "U" or inputs.ndim != 1:
+        raise _wrong(str(file), name, "not text", value=str(inputs.dtype), expected="one text a sample")
+
+
+def _wrong(
+    file: str, key: str, message: str, *, value: str | None = None, expected: str | None = None, hint: str | None = None
+) -> DeclarationError:
+    return DeclarationError([Problem(file, key, message, value, expected, hint)])

@@ -1,0 +1,363 @@
+"""One table for every field of a record: `schema` derives Parquet, JSON Schema and README from it, `record` checks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+SCHEMA_VERSION = 1
+
+STATUSES = ("ok", "partial", "unavailable", "unsupported", "rejected", "failed", "timeout", "oom", "interrupted")
+# Statuses that a later run of the same command need not try again.
+FINAL_STATUSES = frozenset({"ok", "partial", "unavailable", "unsupported", "rejected", "failed", "timeout", "oom"})
+VERDICTS = ("reference", "robust", "fragile", "inconclusive")
+
+Need = Literal["always", "measured", "optional"]
+Check = Literal["any", "non-negative", "positive", "share", "status", "verdict", "sha256"]
+
+
+@dataclass(frozen=True)
+class Field:
+    """One field. `need`: in every row, in every measured (``ok`` or ``partial``) row, or where it applies.
+
+    `type` is one of string, int64, float64, bool, timestamp, strings, and the lists of structures in `STRUCTURES`.
+    """
+
+    name: str
+    type: str
+    meaning: str
+    unit: str = ""
+    need: Need = "optional"
+    check: Check = "any"
+
+
+@dataclass(frozen=True)
+class Section:
+    """Fields that belong together, under a heading."""
+
+    title: str
+    fields: tuple[Field, ...]
+
+
+def _interval(
+    name: str, meaning: str, unit: str, *, need: Need = "optional", check: Check = "any"
+) -> tuple[Field, Field, Field]:
+    """A value with its interval: three fields."""
+    low, high = interval_names(name)
+    return (
+        Field(name, "float64", meaning, unit, need, check),
+        Field(low, "float64", "lower end of its interval", unit, "optional", check),
+        Field(high, "float64", "upper end of its interval", unit, "optional", check),
+    )
+
+
+def interval_names(name: str) -> tuple[str, str]:
+    """What the ends of a value's interval are called: a unit stays at the end (``p50_ns`` → ``p50_low_ns``)."""
+    stem, suffix = (name.removesuffix("_ns"), "_ns") if name.endswith("_ns") else (name, "")
+    return f"{stem}_low{suffix}", f"{stem}_high{suffix}"
+
+
+SECTIONS: tuple[Section, ...] = (
+    Section(
+        "Identity",
+        (
+            Field("schema_version", "int64", "version of this table", need="always", check="positive"),
+            Field("lynxbench_version", "string", "what wrote the row", need="always"),
+            Field("sweep", "string", "name of the sweep", need="always"),
+            Field("suite", "string", "name of the suite", need="always"),
+            Field("suite_version", "string", "version of the suite", need="always"),
+            Field("suite_digest", "string", "SHA-256 of the suite as it was run", need="always", check="sha256"),
+            Field("cell_id", "string", "digest of everything that was asked for in this row", need="always"),
+            Field(
+                "candidate_id", "string", "digest of model, scheme, calibration, executor and batch size", need="always"
+            ),
+            Field(
+                "position",
+                "int64",
+                "place in the suite's plan: the order to show rows in",
+                need="always",
+                check="non-negative",
+            ),
+            Field(
+                "group_id",
+                "string",
+                "rows with the same id were measured in the same interleaved rounds",
+                need="always",
+            ),
+            Field("host_id", "string", "digest of the host section, without load", need="always"),
+            Field("started_at", "timestamp", "start of the cell's group, UTC", need="always"),
+            Field("status", "string", "ok, or why there is no full measurement", need="always", check="status"),
+            Field("reason", "string", "why the status is not ok"),
+            Field("warnings", "warnings", "what a reader should know, each with advice", need="always"),
+        ),
+    ),
+    Section(
+        "Question",
+        (
+            Field("workload", "string", "name of the workload in the suite", need="always"),
+            Field("task", "string", "how samples become answers", need="always"),
+            Field("rubric", "string", "name of the rubric", need="always"),
+            Field("rubric_version", "string", "version of the rubric", need="always"),
+            Field("rubric_digest", "string", "SHA-256 of the rubric", need="always", check="sha256"),
+            Field("test_set", "string", "name of the test set", need="always"),
+            Field(
+                "test_set_digest",
+                "string",
+                "SHA-256 of its samples, labels, strata and order",
+                need="always",
+                check="sha256",
+            ),
+            Field(
+                "test_set_composition",
+                "strings",
+                "clean, out-of-distribution, stratified, domain-matched",
+                need="always",
+            ),
+            Field("test_set_n", "int64", "samples asked", "samples", "always", "positive"),
+            Field("strata", "strings", "sample fields that scores are broken down by", need="always"),
+            Field("reference_scheme", "string", "scheme that deltas are relative to", need="always"),
+            Field("reference_executor", "string", "executor that deltas are relative to", need="always"),
+            Field("is_reference", "bool", "this row is the reference", need="always"),
+            Field("tolerance_kind", "string", "absolute, relative or error-ratio", need="always"),
+            Field("tolerance", "float64", "largest loss that counts as none", need="always", check="positive"),
+        ),
+    ),
+    Section(
+        "Model and scheme",
+        (
+            Field("model", "string", "name of the model", need="always"),
+            Field("model_version", "string", "version of the model", need="always"),
+            Field(
+                "model_sha256", "string", "SHA-256 of the ONNX file before the scheme", need="always", check="sha256"
+            ),
+            Field("scheme", "string", "name of the scheme", need="always"),
+            Field("scheme_kind", "string", "fp32, fp16, int8-dynamic, int8-static", need="always"),
+            Field("scheme_options", "string", "every option in effect, as JSON", need="always"),
+            Field("artifact_sha256", "string", "SHA-256 of the ONNX file that ran", need="measured", check="sha256"),
+            Field("artifact_bytes", "int64", "size of the ONNX file that ran", "bytes", "measured", "positive"),
+            Field("calibration", "string", "name of the calibration set"),
+            Field(
+                "calibration_digest", "string", "SHA-256 of the calibration samples, order and batches", check="sha256"
+            ),
+            Field("calibration_split", "string", "which part of the data it is"),
+            Field("calibration_selection", "string", "how samples were picked"),
+            Field("calibration_n", "int64", "calibration samples", "samples", check="positive"),
+            Field("calibration_seed", "int64", "seed of the selection"),
+            Field("calibration_batch_size", "int64", "samples a calibration batch", "samples", check="positive"),
+        ),
+    ),
+    Section(
+        "Executor",
+        (
+            Field("executor", "string", "name of the executor", need="always"),
+            Field("executor_digest", "string", "SHA-256 of its declaration", need="always", check="sha256"),
+            Field("provider", "string", "ONNX Runtime execution provider", need="always"),
+            Field("provider_options", "string", "options in effect, as JSON"),
+            Field("onnxruntime_version", "string", "version of the wheel that ran", need="measured"),
+            Field("wheel", "string", "distribution that owns onnxruntime", need="measured"),
+            Field("device", "string", "device that the provider named"),
+            Field("precision", "string", "what it computes in, where that is not the scheme's own"),
+            Field("simulated", "bool", "a simulator: its times are never ranked", need="always"),
+            Field("threads", "int64", "intra-op threads", "threads", "measured", "positive"),
+            Field("nodes", "nodes", "where every node ran, by provider and op type", need="measured"),
+            Field(
+                "first_run_difference",
+                "float64",
+                "largest absolute difference of the first outputs to those of the CPU provider without optimizations",
+                check="non-negative",
+            ),
+        ),
+    ),
+    Section(
+        "Scenario and protocol",
+        (
+            Field("scenario", "string", "name of the scenario", need="always"),
+            Field("scenario_kind", "string", "single-stream, offline", need="always"),
+            Field("batch_size", "int64", "samples a query", "samples", "always", "positive"),
+            Field("protocol", "string", "the protocol in effect, as JSON", need="always"),
+            Field("rounds", "int64", "interleaved rounds", "rounds", "measured", "positive"),
+            Field("stopped_by", "string", "precision or time-limit", need="measured"),
+            Field("blocks_used", "int64", "timed blocks behind the summaries", "blocks", "measured", "positive"),
+            Field(
+                "blocks_excluded",
+                "int64",
+                "timed blocks left out because the scheduler starved them",
+                "blocks",
+                "measured",
+                "non-negative",
+            ),
+        ),
+    ),
+    Section(
+        "Host",
+        (
+            Field("cpu", "string", "processor model", need="always"),
+            Field("isa_flags", "strings", "instruction sets that matter to quantized kernels", need="always"),
+            Field("cores_logical", "int64", "logical cores", "cores", "always", "positive"),
+            Field("cores_usable", "float64", "cores that affinity and container leave", "cores", "always", "positive"),
+            Field("memory_bytes", "int64", "physical memory", "bytes", "always", "positive"),
+            Field("memory_limit_bytes", "int64", "the container's limit, if any", "bytes", check="positive"),
+            Field("governor", "string", "CPU frequency governor, where readable"),
+            Field("load_1min", "float64", "load average when the group started", "", "always", "non-negative"),
+            Field("os", "string", "operating system", need="always"),
+            Field("kernel", "string", "kernel release", need="always"),
+            Field("python", "string", "Python version", need="always"),
+        ),
+    ),
+    Section(
+        "Cold start",
+        (
+            Field("import_ns", "int64", "importing ONNX Runtime in a fresh process", "ns", "measured", "non-negative"),
+            Field("register_ns", "int64", "registering a plugin provider", "ns", "measured", "non-negative"),
+            Field("create_ns", "int64", "creating the session", "ns", "measured", "non-negative"),
+            Field(
+                "engine_build_ns", "int64", "compiling an engine that was not cached", "ns", "measured", "non-negative"
+            ),
+            Field("first_run_ns", "int64", "the first run", "ns", "measured", "non-negative"),
+            Field("warm_up_runs", "int64", "runs before timing", "runs", "measured", "positive"),
+            Field("warm_up_ns", "int64", "time of the warm-up", "ns", "measured", "positive"),
+        ),
+    ),
+    Section(
+        "Timing",
+        (
+            Field("latency_n", "int64", "timed queries behind the percentiles", "queries", "measured", "positive"),
+            Field("latency_mean_ns", "float64", "mean latency of a query", "ns", "measured", "positive"),
+            Field("latency_min_ns", "float64", "shortest", "ns", "measured", "positive"),
+            Field("latency_max_ns", "float64", "longest", "ns", "measured", "positive"),
+            *_interval("p50_ns", "median latency of a query; null where n cannot support it", "ns", check="positive"),
+            *_interval("p90_ns", "90th percentile; null where n cannot support it", "ns", check="positive"),
+            *_interval("p95_ns", "95th percentile; null where n cannot support it", "ns", check="positive"),
+            *_interval("p99_ns", "99th percentile; null where n cannot support it", "ns", check="positive"),
+            *_interval("p99_9_ns", "99.9th percentile; null where n cannot support it", "ns", check="positive"),
+            *_interval("throughput_per_s", "samples a second", "1/s", need="measured", check="positive"),
+            *_interval(
+                "throughput_ratio",
+                "throughput over the reference's in the same scenario, formed within rounds",
+                "",
+                check="positive",
+            ),
+            Field(
+                "harness_overhead_ns", "float64", "the timing loop's own cost a query", "ns", "measured", "non-negative"
+            ),
+            Field(
+                "cpu_over_wall_ratio",
+                "float64",
+                "processor time over wall time in timed blocks",
+                "",
+                "measured",
+                "non-negative",
+            ),
+            Field(
+                "scheduler_delay_ratio",
+                "float64",
+                "share of timed wall time spent waiting for a core",
+                "",
+                check="non-negative",
+            ),
+        ),
+    ),
+    Section(
+        "Memory and energy",
+        (
+            Field("peak_rss_bytes", "int64", "peak resident memory of the worker", "bytes", "measured", "positive"),
+            Field(
+                "energy_joules", "float64", "energy a query, where the host lets it be read", "J", check="non-negative"
+            ),
+            Field("energy_reason", "string", "why energy is null"),
+        ),
+    ),
+    Section(
+        "Scores",
+        (
+            Field("predictions_id", "string", "key into predictions.parquet", need="measured"),
+            Field("primary_metric", "string", "the metric that decides the verdict", need="measured"),
+            Field("primary_direction", "string", "higher-is-better or lower-is-better", need="measured"),
+            *_interval("primary_value", "its value", "", need="measured"),
+            Field("primary_n", "int64", "samples behind it", "samples", "measured", "positive"),
+            Field(
+                "primary_failed_n",
+                "int64",
+                "samples whose output held a NaN, counted as wrong",
+                "samples",
+                "measured",
+                "non-negative",
+            ),
+            *_interval("primary_delta", "value less the reference's, paired by sample", ""),
+            *_interval("primary_loss", "the delta, signed so that positive is worse", ""),
+            Field("primary_test", "string", "the paired test"),
+            Field("primary_p_value", "float64", "its p-value for no difference", "", check="share"),
+            Field("verdict", "string", "reference, robust, fragile or inconclusive", need="measured", check="verdict"),
+            Field(
+                "required_n",
+                "int64",
+                "about how many samples would decide, when inconclusive",
+                "samples",
+                check="positive",
+            ),
+            Field("worst_stratum", "string", "field=value of the stratum that loses most"),
+            *_interval("worst_stratum_loss", "its loss", ""),
+            Field(
+                "flip_rate",
+                "float64",
+                "share of samples that are answered otherwise than by the reference",
+                "",
+                check="share",
+            ),
+            Field(
+                "kl_divergence", "float64", "mean divergence of its class probabilities from the reference's", "nats"
+            ),
+            Field("sqnr_db", "float64", "the reference's outputs over the difference to them", "dB"),
+            Field("scores", "scores", "every metric of the rubric", need="measured"),
+            Field("strata_scores", "scores", "the primary metric by stratum", need="measured"),
+            Field(
+                "recheck_difference",
+                "float64",
+                "share of answers after timing that differ from the accuracy pass (0 when the same path ran)",
+                "",
+                "measured",
+                "share",
+            ),
+        ),
+    ),
+)
+
+FIELDS: tuple[Field, ...] = tuple(field for section in SECTIONS for field in section.fields)
+BY_NAME: dict[str, Field] = {field.name: field for field in FIELDS}
+
+# A list of structures: name → (member, plain type, meaning).
+STRUCTURES: dict[str, tuple[tuple[str, str, str], ...]] = {
+    "warnings": (("code", "string", "typed code"), ("advice", "string", "what to do about it")),
+    "nodes": (
+        ("provider", "string", "execution provider"),
+        ("op_type", "string", "ONNX op type"),
+        ("count", "int64", "nodes"),
+    ),
+    "scores": (
+        ("metric", "string", "name in the rubric"),
+        ("role", "string", "primary or secondary"),
+        ("direction", "string", "which way is better"),
+        ("unit", "string", "unit of the value"),
+        ("stratum_field", "string", "null for the whole test set"),
+        ("stratum", "string", "value of that field"),
+        ("n", "int64", "samples"),
+        ("failed_n", "int64", "samples whose output held a NaN"),
+        ("value", "float64", "score; null with a reason when undefined"),
+        ("low", "float64", "lower end of its interval"),
+        ("high", "float64", "upper end"),
+        ("reference_value", "float64", "the reference's score on the same samples"),
+        ("delta", "float64", "value less the reference's"),
+        ("delta_low", "float64", "lower end of its paired interval"),
+        ("delta_high", "float64", "upper end"),
+        ("loss", "float64", "the delta, signed so that positive is worse"),
+        ("loss_low", "float64", "lower end of its paired interval"),
+        ("loss_high", "float64", "upper end"),
+        ("test", "string", "paired test"),
+        ("p_value", "float64", "for no difference"),
+        ("p_value_holm", "float64", "corrected for the number of strata"),
+        ("interval_method", "string", "of the paired interval"),
+        ("resamples", "int64", "of the bootstrap; 0 for closed forms"),
+        ("seed", "int64", "of the bootstrap"),
+        ("reason", "string", "why the value is null"),
+    ),
+}

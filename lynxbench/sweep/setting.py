@@ -1,0 +1,35 @@
+"""What every part of a running sweep works with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from lynxbench.specs.resolve import ResolvedSuite
+from lynxbench.sweep.prepare import Material
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A sweep's declarations and data, the interpreter of each executor, and its folders.
+
+    `work` lives as long as the run and lies in the results folder; `cache` outlives it.
+    """
+
+    resolved: ResolvedSuite
+    material: Material
+    interpreters: Mapping[str, str]
+    work: Path
+    cache: Path
+
+    def sample_file(self, workload: str, calibration: str | None = None) -> Path:
+        """Where children read a workload's test samples, or the samples of one of its calibration sets."""
+        return self.work / f"{workload}{'' if calibration is None else '.' + calibration}.samples.npz"
+
+    def write_samples(self) -> None:
+        """Put all samples where `sample_file` says."""
+        for workload, test_set in self.material.test_sets.items():
+            self.sample_file(workload).write_bytes(test_set.samples.to_npz())
+        for (workload, name), calibration in self.material.calibrations.items():
+            self.sample_file(workload, name).write_bytes(calibration.samples.to_npz())
