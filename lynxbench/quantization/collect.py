@@ -7,7 +7,7 @@ values at once. Of activations, no more than two batches' are ever alive: one be
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -21,9 +21,20 @@ from lynxbench.quantization.calibration import CalibrationData, Feed
 from lynxbench.quantization.check import session
 from lynxbench.quantization.failures import failing_as
 from lynxbench.quantization.histogram import BINS, Counts, Histogram
+from lynxbench.quantization.tails import Tails
 
 # What the observed activations of one batch may take; where they take more, the data is read several times.
 ACTIVATION_BYTES = 1 << 30
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What is read: a prepared model (onnx.ModelProto) run over data, on so many threads."""
+
+    prepared: Any
+    data: CalibrationData
+    threads: int = 1
+    activation_bytes: int = ACTIVATION_BYTES
 
 
 @dataclass(frozen=True)
@@ -47,7 +58,7 @@ class Extremes:
         return np.where(self.infinite | (self.lowest > self.highest), np.float32(0), largest)
 
 
-def find_extremes(prepared: Any, tensors: Sequence[str], data: CalibrationData, threads: int) -> Extremes:
+def find_extremes(reading: Reading, tensors: Sequence[str]) -> Extremes:
     """The first pass. Without graph optimization, as in ONNX Runtime's own calibrators: the same values to the bit.
 
     Raises `CellError` when there is no data or the model does not take it.
@@ -58,9 +69,8 @@ def find_extremes(prepared: Any, tensors: Sequence[str], data: CalibrationData, 
     largest = np.zeros(n, dtype=np.int64)
     infinite = np.zeros(n, dtype=np.bool_)
     batches = 0
-    for low, high, size in _answers(
-        with_extremes(prepared, tensors), [MINIMA, MAXIMA, SIZES], data, threads, optimize=False
-    ):
+    model = with_extremes(reading.prepared, tensors)
+    for _, (low, high, size) in _answered(reading, model, [MINIMA, MAXIMA, SIZES], optimize=False):
         infinite |= (size > 0) & (np.isinf(low) | np.isinf(high))
         lowest, highest = np.fmin(lowest, low), np.fmax(highest, high)
         largest = np.maximum(largest, size * 4)
@@ -71,82 +81,80 @@ def find_extremes(prepared: Any, tensors: Sequence[str], data: CalibrationData, 
 
 
 def count_values(
-    prepared: Any,
-    tensors: Sequence[str],
-    extremes: Extremes,
-    data: CalibrationData,
-    threads: int,
-    *,
-    activation_bytes: int = ACTIVATION_BYTES,
+    reading: Reading, tensors: Sequence[str], extremes: Extremes, percentile: float | None = None
 ) -> Counts:
     """The second pass: histograms of `tensors` ([n, BINS] int64) over plus and minus `extremes.largest`.
 
-    Rows of tensors without a largest magnitude are 0. With graph optimization: a value may differ by a rounding.
+    Rows of tensors without a largest magnitude are 0. With `percentile`, only the bins are exact that decide on it,
+    which is faster. With graph optimization: a value may differ from the first pass's by a rounding.
     """
     counts = np.zeros((len(tensors), BINS), dtype=np.int64)
     largest = extremes.largest
-    wide = np.flatnonzero(largest)
-    for run in _within(wide, extremes.batch_bytes, activation_bytes):
-        names = [tensors[index] for index in run]
-        histograms = {name: Histogram(largest[index]) for name, index in zip(names, run, strict=True)}
-        _count(prepared, histograms, data, threads)
-        for name, index in zip(names, run, strict=True):
-            counts[index] = histograms[name].counts
+    wide = np.flatnonzero(largest).tolist()
+    if percentile is not None:
+        tails = {index: Tails(largest[index], percentile) for index in wide}
+        _count_in_runs(reading, tensors, extremes, tails)
+        for index, tail in tails.items():
+            counts[index] = tail.counts
+        wide = [index for index, tail in tails.items() if not tail.certain]
+    histograms = {index: Histogram(largest[index]) for index in wide}
+    _count_in_runs(reading, tensors, extremes, histograms)
+    for index, histogram in histograms.items():
+        counts[index] = histogram.counts
     return counts
 
 
-def _within(indexes: npt.NDArray[np.intp], sizes: npt.NDArray[np.int64], limit: int) -> Iterator[list[int]]:
-    """The indexes in runs whose sizes sum to `limit` at most (one index at least)."""
-    run: list[int] = []
-    for index in indexes.tolist():
-        if run and sizes[run].sum() + sizes[index] > limit:
-            yield run
-            run = []
-        run.append(index)
+def _count_in_runs(
+    reading: Reading, tensors: Sequence[str], extremes: Extremes, counters: Mapping[int, Histogram | Tails]
+) -> None:
+    """Read the data as often as it takes to keep each run's activations within bounds (one tensor at least)."""
+    run: dict[str, Histogram | Tails] = {}
+    total = 0
+    for index, counter in counters.items():
+        size = int(extremes.batch_bytes[index])
+        if run and total + size > reading.activation_bytes:
+            _count(reading, run)
+            run, total = {}, 0
+        run[tensors[index]] = counter
+        total += size
     if run:
-        yield run
+        _count(reading, run)
 
 
-def _count(prepared: Any, histograms: dict[str, Histogram], data: CalibrationData, threads: int) -> None:
-    """Count a pass over the data; one batch is counted while the next is computed."""
-    inputs = {item.name for item in prepared.graph.input}
-    given = [name for name in histograms if name in inputs]
-    computed = [name for name in histograms if name not in inputs]
+def _count(reading: Reading, counters: Mapping[str, Histogram | Tails]) -> None:
+    """Count one pass over the data: a batch is counted while the next is computed."""
+    inputs = {item.name for item in reading.prepared.graph.input}
+    given = [name for name in counters if name in inputs]
+    computed = [name for name in counters if name not in inputs]
     counting: list[Future[None]] = []
-    with ThreadPoolExecutor(threads) as pool:
+    with ThreadPoolExecutor(reading.threads) as pool:
 
-        def count(values: dict[str, npt.NDArray[np.generic]]) -> None:
+        def count(values: Mapping[str, npt.NDArray[np.generic]]) -> None:
             for future in counting:
                 future.result()
-            counting[:] = [pool.submit(histograms[name].add, array) for name, array in values.items()]
+            counting[:] = [pool.submit(counters[name].add, array) for name, array in values.items()]
 
         if computed:
-            for feed, values in _answered(with_outputs(prepared, computed), computed, data, threads, optimize=True):
+            model = with_outputs(reading.prepared, computed)
+            for feed, values in _answered(reading, model, computed, optimize=True):
                 count({**dict(zip(computed, values, strict=True)), **{name: feed[name] for name in given}})
         else:
-            for feed in data.feeds():
+            for feed in reading.data.feeds():
                 count({name: feed[name] for name in given})
         count({})
 
 
-def _answers(
-    model: Any, outputs: list[str], data: CalibrationData, threads: int, *, optimize: bool
-) -> Iterator[list[Any]]:
-    for _, values in _answered(model, outputs, data, threads, optimize=optimize):
-        yield values
-
-
 def _answered(
-    model: Any, outputs: list[str], data: CalibrationData, threads: int, *, optimize: bool
+    reading: Reading, model: Any, outputs: Sequence[str], *, optimize: bool
 ) -> Iterator[tuple[Feed, list[Any]]]:
     """Each batch, and the model's answer to it."""
     with failing_as("building the calibration graph"):
-        runner = session(model.SerializeToString(), threads, optimize=optimize, varied_shapes=True)
+        runner = session(model.SerializeToString(), reading.threads, optimize=optimize, varied_shapes=True)
     needed = [item.name for item in runner.get_inputs()]
-    for number, feed in enumerate(data.feeds()):
+    for number, feed in enumerate(reading.data.feeds()):
         missing = [name for name in needed if name not in feed]
         if missing:
             raise CellError("failed", f"calibration batch {number} has no input {', '.join(missing)}")
         with failing_as(f"calibration batch {number}"):
-            values = runner.run(outputs, {name: feed[name] for name in needed})
+            values = runner.run(list(outputs), {name: feed[name] for name in needed})
         yield feed, values

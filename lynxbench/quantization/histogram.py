@@ -6,18 +6,31 @@ import numpy as np
 import numpy.typing as npt
 
 Counts = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float32]
 
 # As many as ONNX Runtime's percentile calibrator has; see `thresholds` for what it means to entropy.
 BINS = 2048
 # Small enough for the second-level cache, large enough that Python's share of the time does not count.
-_CHUNK = 1 << 16
+CHUNK = 1 << 16
 _LANES = 4
 _STRIDE = BINS + 2
 # Neighbours are counted in different lanes: a run of equal values would wait for its own counter each time.
-_LANE_STARTS = ((np.arange(_CHUNK) % _LANES) * _STRIDE).astype(np.float32)
+_LANE_STARTS = ((np.arange(CHUNK) % _LANES) * _STRIDE).astype(np.float32)
 # Closer to an edge than this, in bins, the position may round to the wrong side: it carries half a unit in the last
 # place at BINS from the product, the same from the sum, and as much again at the end of the last lane.
 _UNSURE = np.float32(6e-4)
+
+
+class _Buffers:
+    """Room for what is computed about a chunk, so that it stays in the cache."""
+
+    def __init__(self, size: int) -> None:
+        self._floats = [np.empty(size, dtype=np.float32) for _ in range(3)]
+        self._narrow, self._index = np.empty(size, dtype=np.int32), np.empty(size, dtype=np.intp)
+
+    def first(self, n: int) -> tuple[Floats, Floats, Floats, npt.NDArray[np.int32], npt.NDArray[np.intp]]:
+        clipped, position, distance = (buffer[:n] for buffer in self._floats)
+        return clipped, position, distance, self._narrow[:n], self._index[:n]
 
 
 class Histogram:
@@ -34,26 +47,13 @@ class Histogram:
 
     def add(self, values: npt.NDArray[np.generic]) -> None:
         """Count the values of a float array of any shape. NaN is not counted; what is beyond counts as at the end."""
-        flat = values.reshape(-1)
-        if flat.dtype != np.float32:
-            flat = flat.astype(np.float32)
-        size = min(_CHUNK, flat.size)
-        clipped, position, distance = (np.empty(size, dtype=np.float32) for _ in range(3))
-        index = np.empty(size, dtype=np.intp)
-        for start in range(0, flat.size, _CHUNK):
-            chunk = flat[start : start + _CHUNK]
-            n = chunk.size
-            self._add(chunk, clipped[:n], position[:n], distance[:n], index[:n])
+        flat = values.reshape(-1).astype(np.float32, copy=False)
+        buffers = _Buffers(min(CHUNK, flat.size))
+        for start in range(0, flat.size, CHUNK):
+            self._add(flat[start : start + CHUNK], buffers)
 
-    def _add(
-        self,
-        chunk: npt.NDArray[np.float32],
-        clipped: npt.NDArray[np.float32],
-        position: npt.NDArray[np.float32],
-        distance: npt.NDArray[np.float32],
-        index: npt.NDArray[np.intp],
-    ) -> None:
-        """Count one chunk ([n]) with the help of buffers ([n] each)."""
+    def _add(self, chunk: Floats, buffers: _Buffers) -> None:
+        clipped, position, distance, narrow, index = buffers.first(chunk.size)
         # Now and then a run differs by a rounding from the one that found `largest`; NaN stays NaN here.
         np.clip(chunk, -self.largest, self.largest, out=clipped)
         np.multiply(clipped, np.float32(BINS / 2) / self.largest, out=position)
@@ -63,7 +63,8 @@ class Histogram:
         unsure = np.flatnonzero((np.abs(distance, out=distance) < _UNSURE) & (clipped != 0))
         np.add(position, _LANE_STARTS[: chunk.size], out=position)
         with np.errstate(invalid="ignore"):
-            np.copyto(index, position, casting="unsafe")
+            np.copyto(narrow, position, casting="unsafe")
+        np.copyto(index, narrow)  # in two steps, each of which has vector instructions
         bins = np.searchsorted(self._edges, clipped[unsure], side="right") - 1
         index[unsure] = np.minimum(bins, BINS - 1) + (unsure % _LANES) * _STRIDE
         try:
@@ -80,6 +81,6 @@ class Histogram:
         return counts
 
 
-def edges(largest: float) -> npt.NDArray[np.float32]:
+def edges(largest: float) -> Floats:
     """The edges of a histogram, [BINS + 1] float32."""
     return np.linspace(-np.float32(largest), np.float32(largest), BINS + 1, dtype=np.float32)

@@ -12,7 +12,7 @@ import numpy as np
 
 from lynxbench.quantization.artifacts import METHOD_VERSION, digest_of, keep, kept, libraries
 from lynxbench.quantization.calibration import CalibrationData
-from lynxbench.quantization.collect import Extremes, count_values, find_extremes
+from lynxbench.quantization.collect import Extremes, Reading, count_values, find_extremes
 from lynxbench.quantization.histogram import Counts
 from lynxbench.quantization.observe import Observation, Range
 from lynxbench.quantization.thresholds import entropy_range, percentile_range
@@ -53,28 +53,22 @@ def calibrated_ranges(
     """The range of every tensor that the quantizer may ask about.
 
     `method` is minmax, percentile (with `percentile` in per cent) or entropy. MinMax reads the data once, the others
-    twice; what a pass found is kept in `cache` and serves every scheme that looks at the same tensors, whatever its
-    method. Raises `CellError` when there is no data or the model does not take it.
+    twice; what a pass found is kept in `cache` for every scheme that asks the same (the first pass is the same for all
+    methods). Raises `CellError` when there is no data or the model does not take it.
     """
     if not observed.tensors:
-        return Ranges({}, {}, observed.types)
-    extremes = _kept_arrays(
-        cache,
-        "extremes",
-        (data.digest, observed.tensors),
-        lambda: vars(find_extremes(prepared, observed.tensors, data, threads)),
-    )
-    found = Extremes(**extremes)
+        return Ranges(observed.fixed, {}, observed.types)
+    reading, tensors = Reading(prepared, data, threads), observed.tensors
+    asked: tuple[Any, ...] = (data.digest, tensors)
+    extremes = Extremes(**_kept_arrays(cache, "extremes", asked, lambda: vars(find_extremes(reading, tensors))))
     counts = None
     if method != "minmax":
+        asked = (*asked, method, percentile)
         arrays = _kept_arrays(
-            cache,
-            "histograms",
-            (data.digest, observed.tensors),
-            lambda: {"counts": count_values(prepared, observed.tensors, found, data, threads)},
+            cache, "counts", asked, lambda: {"counts": count_values(reading, tensors, extremes, percentile)}
         )
         counts = arrays["counts"]
-    return ranges_from(observed, found, counts, method=method, percentile=percentile)
+    return ranges_from(observed, extremes, counts, method=method, percentile=percentile)
 
 
 def ranges_from(

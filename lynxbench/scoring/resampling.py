@@ -153,7 +153,7 @@ def p_value(differences: Draws, biased: bool) -> float | None:
             return None
         ends = sorted((differences.estimate, differences.estimate - most))
         return _normal_p(max(ends[0], -ends[1], 0.0), error)
-    beyond = min(np.count_nonzero(kept <= 0), np.count_nonzero(kept >= 0))
+    beyond = int(min(np.count_nonzero(kept <= 0), np.count_nonzero(kept >= 0)))
     by_percentiles = min(1.0, 2 * (1 + beyond) / (1 + len(kept)))
     return by_percentiles if beyond or not error else min(by_percentiles, _normal_p(differences.estimate, error))
 

@@ -187,8 +187,10 @@ def _executors(
     if known is None:
         return {}
     used = {}
-    wanted = [(name, str(file), f"executors[{index}]") for index, name in enumerate(suite.executors)]
-    wanted = [(name, f"--executor {name}", "") if name in on_executors else (name, *told) for name, *told in wanted]
+    wanted = [
+        (name, f"--executor {name}", "") if name in on_executors else (name, str(file), f"executors[{index}]")
+        for index, name in enumerate(suite.executors)
+    ]
     wanted += [(rubric.spec.reference.executor, str(rubric.file), "reference.executor") for rubric in rubrics]
     for name, where, key in wanted:
         if name in known:

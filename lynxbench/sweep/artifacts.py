@@ -26,6 +26,7 @@ class Artifact:
     path: Path
     manifest: Mapping[str, Any]
     references: tuple[str, ...]
+    shapes: tuple[Mapping[str, Sequence[int]], ...]  # of the inputs, one entry a batch size
     cached: bool
     damage: tuple[str, ...]  # what was found wrong with the cached file, which was then built again
 
@@ -96,6 +97,7 @@ def _build(child: Child, job: ArtifactKey, setting: Setting) -> Artifact:
             "batch_size": deployment.calibration.batch_size,
             "digest": material.calibrations[workload, deployment.calibration.name].digest,
         }
+    declared = next(w for w in resolved.suite.workloads if w.name == workload)
     common = {"task": rubric.task, "model": deployment.model.model_dump_json()}
     built = child.ask(
         {
@@ -116,10 +118,16 @@ def _build(child: Child, job: ArtifactKey, setting: Setting) -> Artifact:
             "samples": str(setting.sample_file(workload)),
             "executor": resolved.executors[REFERENCE_EXECUTOR].spec.model_dump_json(),
             "out": str(setting.work / "references" / f"{workload}-{deployment.model.name}-{deployment.label}"),
+            "batch_sizes": sorted({scenario.batch_size for scenario in resolved.scenarios_of(declared)}),
             **common,
         },
         timeout_s,
     )
     return Artifact(
-        Path(built["path"]), built["manifest"], tuple(reference["files"]), built["cached"], tuple(built["damage"])
+        path=Path(built["path"]),
+        manifest=built["manifest"],
+        references=tuple(reference["files"]),
+        shapes=tuple(reference["shapes"]),
+        cached=built["cached"],
+        damage=tuple(built["damage"]),
     )

@@ -76,17 +76,20 @@ def reference(request: dict[str, Any]) -> dict[str, Any]:
     model = Model.from_json(request["model"])
     task = get_task(request["task"])
     spec = ExecutorSpec.from_json(request["executor"])
-    files = []
+    files, shapes = [], []
     for optimization in ("all", "disabled"):
         with Executor(spec, threads=1, optimization=optimization) as executor:
             executor.open(Path(request["artifact"]))
-            outputs = executor.run(task.feed(task.inputs(samples)[:1], model, executor.inputs))
+            feed = task.feed(task.inputs(samples)[:1], model, executor.inputs)
+            outputs = executor.run(feed)
+            # What will be run, for providers that compile for shapes.
+            shapes = [{name: [b, *array.shape[1:]] for name, array in feed.items()} for b in request["batch_sizes"]]
         file = Path(request["out"]) / f"reference-{optimization}.npz"
         file.parent.mkdir(parents=True, exist_ok=True)
         with file.open("wb") as handle:
             np.savez(handle, **outputs)  # type: ignore[arg-type]
         files.append(str(file))
-    return {"files": files}
+    return {"files": files, "shapes": shapes}
 
 
 def main() -> None:

@@ -78,7 +78,7 @@ class Watch(Protocol):
     def phases(self) -> Phases: ...
 
     def step(self, phase: str, what: str, share: float | None = None) -> None:
-        """Something was finished; `share` says how much of the rounds of a scenario is done."""
+        """Something was finished; `share` says how much of the rounds of scenario `what` is done."""
 
     def after_accuracy(self, seats: Seats) -> None:
         """Every answer is in and no worker is busy: the place to keep and score predictions."""
@@ -186,6 +186,7 @@ class _GroupRun:
             scheme_kind=seat.deployment.scheme.kind,
             cache=str(self._setting.cache),
             references=list(seat.artifact.references),
+            shapes=list(seat.artifact.shapes),
         )
         if seat.opened["status"] not in {"ok", "partial"}:
             seat.error = CellError(seat.opened["status"], seat.opened["reason"])
@@ -220,7 +221,7 @@ class _GroupRun:
 
         def on_round(progress: RoundProgress) -> None:
             share = max(progress.timed_ns.values(), default=0) / 1e9 / protocol.time_limit_s
-            self._watch.step("rounds", f"{cells[0].scenario.name} {min(share, 1.0):.0%}", min(share, 1.0))
+            self._watch.step("rounds", cells[0].scenario.name, min(share, 1.0))
 
         return run_rounds(
             entrants,

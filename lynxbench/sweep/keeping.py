@@ -33,16 +33,18 @@ class Keeper:
         self._meter = meter
         self._scores: dict[tuple[Deployment, int], Scores] = {}
         self._expected_s = expected_s(context.group, context.resolved.suite.protocol)
-        self._rounds_done = 0.0
+        self._rounds_done: dict[str, float] = {}
 
     def step(self, phase: str, what: str, share: float | None = None) -> None:
-        """Something was finished; `share` says how much of the rounds of a scenario is done."""
+        """Something was finished; `share` says how much of the rounds of scenario `what` is done."""
         if share is None:
             seconds = self._expected_s[phase] / steps(self._group, phase)
         else:
             scenarios = len({cell.scenario for cell in self._group.running})
-            seconds = (share - min(share, self._rounds_done)) * self._expected_s[phase] / scenarios
-            self._rounds_done = share if share < 1 else 0.0
+            before = self._rounds_done.get(what, 0.0)
+            self._rounds_done[what] = max(before, share)
+            seconds = (self._rounds_done[what] - before) * self._expected_s[phase] / scenarios
+            what = f"{what} {share:.0%}"
         self._meter.advance(phase, f"{self._group.workload.name} · {self._group.model.name} · {what}", seconds)
 
     def after_accuracy(self, seats: Seats) -> None:

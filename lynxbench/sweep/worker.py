@@ -33,8 +33,8 @@ TIMED_QUERIES = 32
 TIMED_QUERIES_BYTES = 256 << 20
 # Binding takes two runs a query: for slow models it stops after this time, with at least so many bound.
 BINDING_S = 0.2
-LEAST_QUERIES = 4
-RECHECKED_QUERIES = 4
+LEAST_QUERIES = 2
+RECHECKED_QUERIES = 2
 # Untimed runs before each block.
 LEAD_IN_RUNS = 2
 
@@ -63,10 +63,11 @@ class Worker:
             spec,
             threads=request["threads"],
             options=request["options"],
+            scheme=request["scheme_kind"],
             spinning=False,
             cache_dir=Path(request["cache"]),
         )
-        cold = self._executor.open(Path(request["artifact"]))
+        cold = self._executor.open(Path(request["artifact"]), shapes=request["shapes"])
         inputs = self._task.inputs(self._samples)
         feed = self._task.feed(inputs[:1], self._model, self._executor.inputs)
         references = []

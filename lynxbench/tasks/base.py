@@ -35,7 +35,8 @@ class Bound(Protocol):
     def inputs(self) -> Mapping[str, Array]: ...
     @property
     def outputs(self) -> Mapping[str, Array]: ...
-    def __call__(self) -> None: ...
+    @property
+    def call(self) -> Callable[[], None]: ...
 
 
 class Runner(Protocol):
@@ -84,7 +85,7 @@ class BoundQuery:
     def __init__(self, runner: Runner, feed: Feed) -> None:
         self._bound = runner.bind(feed)
         # The bound run itself: no method of ours stands between the clock and the session.
-        self.run: Callable[[], None] = self._bound
+        self.run: Callable[[], None] = self._bound.call
 
     def load(self, feed: Feed) -> None:
         for name, values in feed.items():

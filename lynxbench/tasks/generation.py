@@ -72,7 +72,7 @@ class GreedyQuery:
         self._failed[:] = False
         done = np.zeros(len(self._ids), dtype=np.bool_)
         for position in range(first, first + self._declared.max_new_tokens):
-            self._bound()
+            self._bound.call()
             scores = self._logits[:, position - 1]
             tokens = scores.argmax(axis=1)
             # argmax returns the first NaN's place, so looking at the winner finds any NaN in the row.

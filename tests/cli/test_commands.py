@@ -142,7 +142,7 @@ print(results.records.equals(again.records), again.records.num_rows, again.predi
     ran = subprocess.run(
         [sys.executable, "-c", script], cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, check=False
     )
-    assert ran.stdout.split() == ["True", "1", "600", "True"], ran.stderr
+    assert ran.stdout.split() == ["True", "1", "480", "True"], ran.stderr
 
 
 @pytest.mark.parametrize(

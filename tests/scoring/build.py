@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,8 +16,20 @@ from lynxbench.specs.rubric import Rubric
 
 Array = npt.NDArray[Any]
 
+# Random cases of each property; LYNXBENCH_EXAMPLES=1000 for a thorough run.
+EXAMPLES = int(os.environ.get("LYNXBENCH_EXAMPLES", "60"))
 
-def metric(name: str, **changes: Any) -> dict[str, Any]:
+
+def value(name: str, answers: Predictions, **parameters: Any) -> float:
+    """A built-in metric of all these predictions, by the very steps that scoring takes."""
+    known = METRICS[name]
+    options = known.options(parameters)
+    statistic = known.statistic(known.measure(answers, options), options)
+    sums = statistic.sums(np.zeros(len(answers), dtype=np.int64), 1)
+    return float(statistic.finish(sums)[0])
+
+
+def metric(name: str, /, **changes: Any) -> dict[str, Any]:
     """A metric's declaration with the direction and unit that belong to it."""
     known = METRICS.get(name)
     declared: dict[str, Any] = {"name": name.replace(":", "."), "metric": name, "direction": "higher-is-better"}

@@ -87,40 +87,43 @@ def _exact(random: np.random.Generator, n: int) -> Pair:
 
 @dataclass(frozen=True)
 class Calibrated:
-    """Kinds of samples, equally many of each, by how likely class 1 is and what each model makes of that.
+    """Forty kinds of samples of three classes, equally many of each, and how sure each model is of its decision.
 
-    A slope above 1 is overconfidence: it multiplies the true log-odds. The candidate wobbles, so some decisions differ.
+    The reference always decides for class 0 and is right in `honesty` of as many cases as it claims; the candidate is
+    surer, and decides for class 1 in every fifth kind.
     """
 
-    reference_slope: float
-    candidate_slope: float
-    likely = np.linspace(0.03, 0.97, 48)
+    honesty: float
+    claimed = np.linspace(0.453, 0.967, 40)
     bins = 10
 
-    def sure(self, who: str) -> Array:
-        """Each kind's probability of class 1 by one model."""
-        odds = np.log(self.likely / (1 - self.likely))
+    def model(self, who: str) -> tuple[Array, Array, Array]:
+        """Of each kind: the decision, the confidence in it, and how often it is right."""
+        right = self.honesty * self.claimed
+        kind = np.arange(len(right))
         if who == "reference":
-            return np.asarray(1 / (1 + np.exp(-self.reference_slope * odds)))
-        return np.asarray(1 / (1 + np.exp(-self.candidate_slope * odds - 0.5 * np.sin(37 * np.arange(len(odds))))))
+            return np.zeros_like(kind), self.claimed, right
+        decision = (kind % 5 == 4).astype(np.int64)
+        surer = self.claimed + (0.25 + 0.05 * np.sin(37 * kind)) * (1 - self.claimed)
+        return decision, surer, np.where(decision == 0, right, (1 - right) / 2)
 
     def error(self, who: str) -> float:
         """The calibration error of endlessly many samples."""
-        first = self.sure(who)
-        confidence = np.maximum(first, 1 - first)
-        right = np.where(first > 0.5, self.likely, 1 - self.likely)
+        _, confidence, right = self.model(who)
         gaps = np.bincount(np.ceil(confidence * self.bins).astype(int), weights=right - confidence)
-        return float(np.abs(gaps).sum() / len(first))
+        return float(np.abs(gaps).sum() / len(right))
 
     def draw(self, random: np.random.Generator, n: int) -> Pair:
         """One test set."""
-        kind = random.integers(len(self.likely), size=n)
-        labels = (random.random(n) < self.likely[kind]).astype(np.int64)
+        kind = random.integers(len(self.claimed), size=n)
+        drawn, right = random.random(n), self.model("reference")[2][kind]
+        labels = np.where(drawn < right, 0, np.where(drawn < (1 + right) / 2, 1, 2)).astype(np.int64)
         pair = []
         for who in ("candidate", "reference"):
-            first = self.sure(who)[kind]
-            logits = np.stack([np.zeros(n), np.log(first / (1 - first))], axis=1).astype(np.float32)
-            pair.append(predictions(n, labels=labels, logits=logits))
+            decision, confidence, _ = self.model(who)
+            shares = np.repeat(((1 - confidence) / 2)[:, None], 3, axis=1)
+            shares[np.arange(len(confidence)), decision] = confidence
+            pair.append(predictions(n, labels=labels, logits=np.log(shares[kind]).astype(np.float32)))
         return pair[0], pair[1]
 
     def world(self, name: str) -> World:
@@ -140,8 +143,8 @@ WORLDS = {
         World("top-1-views", "image-classification", metric("top-1"), _DIFFERENCE, _views, 2000),
         World("recall@10", "image-retrieval", metric("recall", parameters={"k": 10}), _DIFFERENCE, _recall, 800),
         World("exact-match", "generation", metric("exact-match"), _DIFFERENCE, _exact, 600),
-        Calibrated(2.03, 2.6).world("ece"),
-        Calibrated(1.1, 1.5).world("ece-hard"),  # bins so near 0 that noise hides on which side they are
+        Calibrated(0.8).world("ece"),
+        Calibrated(0.97).world("ece-hard"),  # bins so near 0 that noise hides on which side they are
     )
 }
 

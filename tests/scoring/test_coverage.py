@@ -1,0 +1,41 @@
+"""Intervals cover the truth as often as they say, and verdicts err no more often than they may.
+
+`simulation` runs as many test sets as one likes; 2,000 of each take minutes, so here are fewer, with limits that a
+sound method passes with probability 0.999 (the seeds are fixed: it either does or does not).
+"""
+
+from __future__ import annotations
+
+import pytest
+from scipy.stats import binom
+
+from tests.scoring.simulation import WORLDS, simulate
+
+RUNS = 300
+
+
+def within(count: int, least: float, most: float, runs: int = RUNS) -> bool:
+    """Whether a count is one that a share between `least` and `most` could have given."""
+    return bool(binom.ppf(0.001, runs, least) <= count <= binom.ppf(0.999, runs, most))
+
+
+@pytest.mark.parametrize("name", ["top-1", "top-1-small", "top-1-views", "recall@10", "exact-match"])
+def test_paired_intervals_of_right_answers_cover(name: str) -> None:
+    outcome = simulate(WORLDS[name], RUNS)
+    assert within(outcome.covered, 0.945, 0.965)
+    # The tolerance is the true loss itself, so each verdict is wrong half of what the interval misses.
+    assert within(outcome.robust, 0.0, 0.03)
+    assert within(outcome.fragile, 0.0, 0.03)
+
+
+@pytest.mark.parametrize(("name", "most"), [("ece", 0.97), ("ece-hard", 1.0)])
+def test_paired_intervals_of_calibration_cover(name: str, most: float) -> None:
+    outcome = simulate(WORLDS[name], 150, resamples=300)
+    assert within(outcome.covered, 0.945, most, runs=150)
+    assert within(outcome.robust, 0.0, 0.03, runs=150)
+
+
+def test_intervals_are_not_wider_than_they_need_be() -> None:
+    # A normal approximation gives the chance to see a true loss of 0.015 with n = 1,000 and 5.5 % discordant: 52 %.
+    outcome = simulate(WORLDS["top-1"], RUNS, tolerance=1e-9)
+    assert within(outcome.fragile, 0.45, 0.60)
