@@ -27,26 +27,26 @@ class Tails:
         self._cut = (100.0 - percentile) / 200.0
         self._first: Counts | None = None
         self._low, self._high, self._inside = 0, BINS - 1, 0
+        self._divided = False
 
     def add(self, values: npt.NDArray[np.generic]) -> None:
         """Count the values of a float array of any shape. NaN is not counted; what is beyond counts as at the end."""
-        if self._first is None:
+        if self._first is None or not self._divided:
             self._whole.add(values)
-            self._begin()
-            return
-        if self._low == 0 and self._high == BINS - 1:
-            self._whole.add(values)
+            if self._first is None:
+                self._begin()
             return
         flat = values.reshape(-1).astype(np.float32, copy=False)
-        low, beyond = self._edges[self._low], self._edges[self._high + 1]
+        low = self._edges[self._low]
+        beyond = self._edges[self._high + 1] if self._high < BINS - 1 else np.float32(np.inf)
+        outside = []
         for start in range(0, flat.size, CHUNK):
             chunk = flat[start : start + CHUNK]
-            outside = chunk < low
-            if self._high < BINS - 1:
-                outside |= chunk >= beyond
-            chosen = chunk[outside]
-            self._inside += chunk.size - chosen.size - int(np.count_nonzero(np.isnan(chunk)))
-            self._whole.add(chosen)
+            inside = chunk >= low
+            inside &= chunk < beyond
+            self._inside += int(np.count_nonzero(inside))
+            outside.append(chunk[np.logical_not(inside, out=inside)])
+        self._whole.add(np.concatenate(outside))
 
     def _begin(self) -> None:
         """Find the middle: bins that are certainly neither at nor beyond a quantile."""
@@ -57,6 +57,7 @@ class Tails:
             return
         self._first = first
         if share <= _LARGEST_SHARE:
+            self._divided = True
             self._low = int(np.searchsorted(np.cumsum(first), share * total, side="right"))
             self._high = BINS - 1 - int(np.searchsorted(np.cumsum(first[::-1]), share * total, side="right"))
 
@@ -71,7 +72,7 @@ class Tails:
     def certain(self) -> bool:
         """Whether both quantiles are where whole counts would put them.
 
-        They are if they fall outside the middle, or in one of its end bins, of which the first values alone hold enough.
+        They are if they fall outside the middle, or in a bin at its end of which the first values alone hold enough.
         """
         if self._first is None or self._inside == 0:
             return True

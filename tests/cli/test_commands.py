@@ -35,7 +35,8 @@ def test_list_of_something_else(tmp_path: Path) -> None:
 
 def test_list_rubrics_refuses_a_broken_one(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
-    text = (ROOT / "rubrics" / "arithmetic-steps.toml").read_text().replace('name = "arithmetic-steps"', 'name = "mine"')
+    text = (ROOT / "rubrics" / "arithmetic-steps.toml").read_text()
+    text = text.replace('name = "arithmetic-steps"', 'name = "mine"')
     (tmp_path / "mine" / "rubric.toml").write_text(re.sub(r"\[tolerance\][^\[]*", "", text))
     ran = lynxbench("list", "rubrics", "--rubrics", "mine", home=tmp_path)
     assert ran.code == 2
@@ -57,7 +58,8 @@ def test_validate_tells_what_it_looked_at(tmp_path: Path) -> None:
         home=tmp_path,
     )
     assert ran.code == 0, ran.err
-    assert [line.split(": ")[1][:13] for line in ran.out.splitlines()] == ["a sound rubri", "a sound execu", "a sound suite"]
+    said = [line.split(": ")[1] for line in ran.out.splitlines()]
+    assert [words.split(",")[0] for words in said] == ["a sound rubric", "a sound executor", "a sound suite"]
 
 
 def test_help_is_quick_and_version_is_told(tmp_path: Path) -> None:
@@ -135,14 +137,20 @@ def test_the_commands_of_the_readme_exist(tmp_path: Path) -> None:
 def test_the_python_api_runs_a_sweep(tmp_path: Path) -> None:
     script = """
 import lynxbench
-results = lynxbench.sweep("starter", budget="quick", only=["model=fashion-embedder,scheme=fp32,scenario=single-stream"])
+only = ["model=fashion-embedder,scheme=fp32,scenario=single-stream"]
+results = lynxbench.sweep("starter", budget="quick", only=only)
 again = lynxbench.load(results.folder)
-print(results.records.equals(again.records), again.records.num_rows, again.predictions.num_rows, again.latencies.num_rows > 0)
+print(results.records.equals(again.records), again.records.num_rows, again.predictions.num_rows)
 """
     ran = subprocess.run(
-        [sys.executable, "-c", script], cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, check=False
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        check=False,
     )
-    assert ran.stdout.split() == ["True", "1", "480", "True"], ran.stderr
+    assert ran.stdout.split() == ["True", "1", "480"], ran.stderr
 
 
 @pytest.mark.parametrize(

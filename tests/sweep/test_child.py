@@ -78,7 +78,8 @@ def test_a_child_dies_with_its_parent() -> None:
         [
             sys.executable,
             "-c",
-            f"import time\nfrom lynxbench.sweep.child import Child\nc = Child({COMMAND!r})\nprint(c.ask({{'do': 'echo'}}, 30), c.pid, flush=True)\ntime.sleep(600)",
+            "import time\nfrom lynxbench.sweep.child import Child\n"
+            f"c = Child({COMMAND!r})\nprint(c.ask({{'do': 'echo'}}, 30), c.pid, flush=True)\ntime.sleep(600)",
         ],
         stdout=subprocess.PIPE,
         text=True,

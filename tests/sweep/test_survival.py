@@ -90,7 +90,7 @@ def test_killed_again_and_again_it_ends_whole(done: Path, tmp_path: Path) -> Non
     records = read_table(folder, "records")
     assert records.num_rows == len(set(records["cell_id"].to_pylist())) == 4
     assert not list((folder / "parts").glob("*.parquet"))
-    assert not [p for p in folder.rglob("*.tmp")]
+    assert not list(folder.rglob("*.tmp"))
 
 
 def test_a_kill_leaves_no_process_behind(done: Path, tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_a_kill_leaves_no_process_behind(done: Path, tmp_path: Path) -> None:
     children += psutil.Process(running.pid).children(recursive=True)
     running.kill()
     running.wait()
-    gone, alive = psutil.wait_procs(children, timeout=10)
+    _, alive = psutil.wait_procs(children, timeout=10)
     assert alive == []
 
 
