@@ -156,10 +156,6 @@ def test_a_budget_changes_the_protocol_and_nothing_else(tmp_path: Path) -> None:
 def test_budgets_are_checked_whether_used_or_not(tmp_path: Path, budget: str) -> None:
     suite = SUITE.replace("block_s = 0.01", "block_s = -1\nrounds = 3").replace('models = ["net"]', 'models = ["x"]')
     assert told(folder(tmp_path, suite), budget=budget) == [
-        ("suite.toml", "budgets.quick.rounds", "unknown key"),
-        ("suite.toml", "budgets.quick.block_s", "wrong value"),
-        ("suite.toml", "workloads[0].models[0]", "unknown model"),
-    ] or told(folder(tmp_path, suite), budget=budget) == [
         ("suite.toml", "budgets.quick.block_s", "wrong value"),
         ("suite.toml", "budgets.quick.rounds", "unknown key"),
         ("suite.toml", "workloads[0].models[0]", "unknown model"),
@@ -237,5 +233,5 @@ def test_suites_by_name_and_by_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["budgets = 3", "protocol = 3", 'budgets = { quick = "fast" }', "models = 1"])
 def test_nothing_odd_in_a_file_is_a_crash(tmp_path: Path, text: str) -> None:
     file = folder(tmp_path, text)
-    key = text.split(" ")[0]
+    key = text.split(" ", maxsplit=1)[0]
     assert any(problem.key.startswith(key) for problem in refused(lambda: resolve_suite(str(file), budget="quick")))
