@@ -41,9 +41,7 @@ def _recommendation(shown: Sequence[Record]) -> str:
             return "No scheme is both faster and robust beyond doubt."
         return f"No scheme is faster than {reference} here beyond doubt."
     models = {r["model"] for r in shown}
-    by_scheme = {
-        scheme: [r for r in sure if r["scheme"] == scheme] for scheme in dict.fromkeys(r["scheme"] for r in sure)
-    }
+    by_scheme = {name: [r for r in sure if _scheme(r) == name] for name in dict.fromkeys(map(_scheme, sure))}
     everywhere = {scheme: mine for scheme, mine in by_scheme.items() if {r["model"] for r in mine} == models}
     if len(models) > 1 and everywhere:
         best, mine = max(everywhere.items(), key=lambda item: min(r["throughput_ratio_low"] for r in item[1]))
@@ -60,7 +58,7 @@ def _broken(shown: Sequence[Record]) -> Iterable[str]:
     for row in fragile[:2]:
         before = next((s["reference_value"] for s in row["scores"] if s["role"] == "primary"), None)
         yield (
-            f"{row['scheme']} breaks {row['model']}: {row['primary_metric']} goes from {fraction(before, _unit(row))} "
+            f"{_scheme(row)} breaks {row['model']}: {row['primary_metric']} goes from {fraction(before, _unit(row))} "
             f"to {fraction(row['primary_value'], _unit(row))}, Δ {_delta(row)}."
         )
     if len(fragile) > 2:
@@ -89,8 +87,8 @@ def _hidden(shown: Sequence[Record]) -> Iterable[str]:
 
 def _slower(shown: Sequence[Record]) -> Iterable[str]:
     slower = [r for r in shown if r["throughput_ratio_high"] is not None and r["throughput_ratio_high"] < SLOWER]
-    for scheme in dict.fromkeys(r["scheme"] for r in slower):
-        mine = [r for r in slower if r["scheme"] == scheme]
+    for scheme in dict.fromkeys(map(_scheme, slower)):
+        mine = [r for r in slower if _scheme(r) == scheme]
         models = ", ".join(str(r["model"]) for r in mine)
         yield f"{scheme} is slower than {mine[0]['reference_scheme']}: {_span(mine)} times its speed on {models}."
 
@@ -125,8 +123,13 @@ def _span(rows: Sequence[Record]) -> str:
     return f"{speeds[0]:.2f}" if len(speeds) == 1 else f"{speeds[0]:.2f} to {speeds[-1]:.2f}"
 
 
+def _scheme(row: Record) -> str:
+    """The scheme, with the executor where that is not the reference's."""
+    return str(row["scheme"]) + ("" if row["executor"] == row["reference_executor"] else f" by {row['executor']}")
+
+
 def _name(row: Record) -> str:
-    return f"{row['scheme']} on {row['model']}"
+    return f"{_scheme(row)} on {row['model']}"
 
 
 def _unit(row: Record) -> str:

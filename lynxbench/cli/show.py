@@ -206,7 +206,7 @@ def _not_measured(console: Any, records: Sequence[Record]) -> None:
     if reasons:
         console.print("not measured", style="bold")
         for (status, reason), named in reasons.items():
-            some = ", ".join(named[:_MOST_NAMES]) + (
+            some = "; ".join(named[:_MOST_NAMES]) + (
                 f" and {len(named) - _MOST_NAMES} more" if named[_MOST_NAMES:] else ""
             )
             console.print(f"  {status}: {plain(some)}: {plain(reason)}", markup=False, soft_wrap=True)

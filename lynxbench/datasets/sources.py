@@ -87,6 +87,7 @@ def _read_json_lines(file: Path) -> dict[str, Column]:
                 continue
             try:
                 row = json.loads(line.decode("utf-8"))
+                json.dumps(row, ensure_ascii=False).encode("utf-8")  # half a character cannot be hashed or stored
             except (ValueError, RecursionError) as error:
                 raise _wrong(file, f"line {number} is not valid JSON: {error}") from None
             if not isinstance(row, dict):

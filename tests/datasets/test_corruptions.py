@@ -65,8 +65,10 @@ def test_another_id_seed_or_severity_is_another_stream(corruption: str) -> None:
 
 @every_corruption
 def test_heavier_is_farther_from_the_original(corruption: str) -> None:
-    original = gradient().astype(float)
-    distances = [np.sqrt(np.mean((one(corruption, severity) - original) ** 2)) for severity in range(1, 6)]
+    ids = [f"id{i}" for i in range(16)]  # a shift has a random direction: the average over several is what grows
+    original = np.repeat(gradient()[None], len(ids), axis=0)
+    changed = [corrupt(original, corruption, severity, SEED, ids).astype(float) for severity in range(1, 6)]
+    distances = [np.sqrt(np.mean((images - original) ** 2)) for images in changed]
     assert distances == sorted(distances)
     assert distances[0] > 0.5
     assert distances[4] > 1.5 * distances[0]

@@ -29,7 +29,9 @@ def values_like(kind: str, rng: np.random.Generator, size: int) -> np.ndarray:
         return np.round(values * 3)
     if kind == "edges":  # exactly on edges, or one representable number beside
         edges = np.linspace(-1, 1, BINS + 1, dtype=np.float32)
-        return np.concatenate([edges, np.nextafter(edges, np.float32(2)), np.nextafter(edges, np.float32(-2))]).clip(-1, 1)
+        return np.concatenate([edges, np.nextafter(edges, np.float32(2)), np.nextafter(edges, np.float32(-2))]).clip(
+            -1, 1
+        )
     return values
 
 

@@ -1,0 +1,102 @@
+"""Sweeps over real providers: two vendors' stacks in the same rounds, and those that only claim to be there."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.execution.environments import ENVIRONMENTS, catalogue, openvino_cpu
+from tests.running import command, environment
+
+OWN = Path(__file__).parents[1] / "execution" / "executors"
+ONLY = "model=fashion-embedder,scheme=fp32,int8-static"
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
+    """Records of one quick sweep over the CPU, OpenVINO, a third party's plugin and CUDA."""
+    openvino_cpu()  # made by `create`, as `lynxbench env create` does, and kept between runs
+    home = tmp_path_factory.mktemp("executors")
+    # Environments lie in the cache; this one is kept, so that they are found.
+    env = {**environment(home), "LYNXBENCH_CACHE": str(ENVIRONMENTS)}
+
+    def lynxbench(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command(*arguments), cwd=home, env=env, capture_output=True, text=True, check=False, timeout=600
+        )
+
+    made = lynxbench("env", "create", "nxrt", "--executors", str(OWN))
+    assert made.returncode == 0, made.stderr
+    assert "nxrt" in lynxbench("env", "list").stdout
+    executors = [part for name in ("cpu", "openvino-cpu", "nxrt", "cuda") for part in ("--executor", name)]
+    ran = lynxbench("sweep", "--budget", "quick", "--only", ONLY, *executors, "--executors", str(OWN), "--json")
+    assert ran.returncode == 3, ran.stderr  # the plugin's row is rejected
+    found: list[dict] = json.loads(ran.stdout)["records"]
+    return found
+
+
+def of(rows: list[dict], executor: str, scheme: str) -> list[dict]:
+    return [row for row in rows if (row["executor"], row["scheme"]) == (executor, scheme)]
+
+
+@pytest.mark.parametrize("scheme", ["fp32", "int8-static"])
+def test_two_vendors_in_the_same_rounds(rows: list[dict], scheme: str) -> None:
+    for row in of(rows, "openvino-cpu", scheme):
+        assert row["status"] == "ok", row["reason"]
+        assert row["throughput_ratio"] > 0
+        assert row["primary_value"] > 0.8
+        assert row["wheel"].startswith("onnxruntime-openvino")
+        assert {node["provider"] for node in row["nodes"]} == {"OpenVINOExecutionProvider"}
+    for row in of(rows, "cpu", scheme):
+        assert {node["provider"] for node in row["nodes"]} == {"CPUExecutionProvider"}
+    assert len({row["group_id"] for row in rows}) == 1
+
+
+def test_a_plugin_that_took_no_node_is_rejected(rows: list[dict]) -> None:
+    for row in of(rows, "nxrt", "fp32"):
+        assert row["status"] == "rejected"
+        assert "took none of the" in row["reason"]
+        assert row["p50_ns"] is None
+        assert row["throughput_per_s"] is None
+
+
+def test_what_an_executor_does_not_run_is_unsupported(rows: list[dict]) -> None:
+    for row in of(rows, "nxrt", "int8-static"):
+        assert (row["status"], "does not run int8-static" in row["reason"]) == ("unsupported", True)
+
+
+def test_cuda_without_a_gpu_is_never_a_timed_row(rows: list[dict]) -> None:
+    mine = [row for row in rows if row["executor"] == "cuda"]
+    assert len(mine) == 4
+    for row in mine:
+        assert row["status"] == "unavailable"
+        assert row["reason"]
+        assert row["p50_ns"] is None
+
+
+def test_the_reference_is_one(rows: list[dict]) -> None:
+    assert [(r["executor"], r["scheme"]) for r in rows if r["is_reference"]] == [("cpu", "fp32")] * 2
+
+
+def test_only_ok_rows_have_a_speed(rows: list[dict]) -> None:
+    assert all((row["throughput_per_s"] is not None) == (row["status"] in {"ok", "partial"}) for row in rows)
+
+
+def test_the_catalogue_names_every_provider() -> None:
+    wanted = [
+        "cpu",
+        "cuda",
+        "tensorrt",
+        "openvino",
+        "openvino-cpu",
+        "webgpu",
+        "qnn-htp",
+        "tensorrt-rtx",
+        "directml",
+        "coreml",
+        "migraphx",
+    ]
+    assert set(wanted) <= set(catalogue())
