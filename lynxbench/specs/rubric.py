@@ -56,7 +56,7 @@ class MetricUse(Spec):
     """One metric of a rubric, with what it is computed on and which way is better."""
 
     name: Name = Field(description="how results call it, e.g. top1-clean")
-    metric: str = Field(description="a built-in metric, e.g. top-1")
+    metric: str = Field(description="a built-in metric, e.g. top-1, or your own as module:function")
     role: Literal["primary", "secondary"] = Field(default="secondary")
     direction: Literal["higher-is-better", "lower-is-better"]
     unit: str = Field(default="fraction", description="fraction, nats, …")
