@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from lynxbench.quantization.artifacts import artifact_key, artifact_path, lookup, model_sha256
-from lynxbench.quantization.build import build_artifact
+from lynxbench.quantization.build import build_artifact, why_unsupported
 from lynxbench.quantization.calibration import CalibrationData
 from lynxbench.quantization.manifest import Manifest
 
@@ -19,4 +19,5 @@ __all__ = [
     "build_artifact",
     "lookup",
     "model_sha256",
+    "why_unsupported",
 ]

@@ -22,7 +22,13 @@ from lynxbench.quantization.artifacts import (
 from lynxbench.quantization.calibration import CalibrationData
 from lynxbench.quantization.check import check
 from lynxbench.quantization.failures import failing_as, remarks
-from lynxbench.quantization.graphs import has_channel_scales, nodes_in_half, nodes_on_integers, op_counts
+from lynxbench.quantization.graphs import (
+    has_channel_scales,
+    nodes_between_casts,
+    nodes_in_half,
+    nodes_on_integers,
+    op_counts,
+)
 from lynxbench.quantization.manifest import Manifest
 from lynxbench.quantization.observe import observation
 from lynxbench.quantization.prepare import LARGEST_MODEL_BYTES, prepared_model
@@ -55,6 +61,13 @@ class _Job:
             self.seconds[name] = round(self.seconds.get(name, 0.0) + time.perf_counter() - start, 4)
 
 
+def why_unsupported(scheme: Scheme) -> str | None:
+    """Why no model can be had in this scheme, whatever it is; None when one may."""
+    if scheme.weight_type == "uint8" and scheme.activation_type == "int8":
+        return "ONNX Runtime has no kernels for int8 activations with uint8 weights"
+    return None
+
+
 def build_artifact(
     model_path: Path,
     scheme: Scheme,
@@ -74,6 +87,9 @@ def build_artifact(
     Raises `CellError` (unsupported: this scheme cannot be had for this model; failed; oom) and `StoreError`.
     """
     job = _Job(model_path, scheme, calibration, threads, cache_dir)
+    reason = why_unsupported(scheme)
+    if reason is not None:
+        raise CellError("unsupported", reason)
     with job.phase("read"):
         files = model_files(model_path)
         source_sha256 = file_sha256(files)
@@ -96,26 +112,26 @@ def build_artifact(
         feed = next(calibration.feeds(), None) if calibration is not None else None
         ran, noted = check(content, source.SerializeToString(), feed, threads)
         job.warnings.extend(noted)
-    with job.phase("write"):
-        out_path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".build-", dir=out_path.parent) as scratch:
+    out_path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".build-", dir=out_path.parent) as scratch:
+        with job.phase("write"):
             write_durably(out_path, content, Path(scratch))
-            manifest = Manifest(
-                model_sha256=source_sha256,
-                model_bytes=sum(path.stat().st_size for path in files),
-                artifact_sha256=hashlib.sha256(content).hexdigest(),
-                artifact_bytes=len(content),
-                options=scheme.options(),
-                calibration=_disclosed(scheme, calibration),
-                libraries=libraries(),
-                op_types_before=before,
-                op_types_after=op_counts(artifact),
-                nodes_quantized=quantized,
-                seconds=job.seconds,
-                ran=ran,
-                warnings=tuple(job.warnings),
-            )
-            write_durably(Manifest.beside(out_path), manifest.to_json().encode(), Path(scratch))
+        manifest = Manifest(
+            model_sha256=source_sha256,
+            model_bytes=sum(path.stat().st_size for path in files),
+            artifact_sha256=hashlib.sha256(content).hexdigest(),
+            artifact_bytes=len(content),
+            options=scheme.options(),
+            calibration=_disclosed(scheme, calibration),
+            libraries=libraries(),
+            op_types_before=before,
+            op_types_after=op_counts(artifact),
+            nodes_quantized=quantized,
+            seconds=dict(job.seconds),
+            ran=ran,
+            warnings=tuple(job.warnings),
+        )
+        write_durably(Manifest.beside(out_path), manifest.to_json().encode(), Path(scratch))
     return manifest
 
 
@@ -183,9 +199,8 @@ def _count_quantized(artifact: Any, job: _Job) -> int:
     if scheme.kind == "fp16":
         count = nodes_in_half(artifact)
     else:
-        # In the QDQ form the neighbours of a quantized op read dequantized numbers too, without being quantized.
-        declared = scheme.op_types if isinstance(scheme.op_types, tuple) and scheme.format == "qdq" else None
-        count = nodes_on_integers(artifact, declared)
+        declared = scheme.op_types if isinstance(scheme.op_types, tuple) else None
+        count = nodes_between_casts(artifact, declared) if scheme.format == "qdq" else nodes_on_integers(artifact)
     if count == 0:
         present = ", ".join(op_counts(artifact))
         raise CellError("unsupported", f"{scheme.kind} changed no node of this model (its op types: {present})")

@@ -68,25 +68,37 @@ def nodes_in_half(model: Any) -> int:
     )
 
 
-def nodes_on_integers(model: Any, op_types: Collection[str] | None = None) -> int:
-    """How many nodes (of `op_types`, where given) read 8-bit numbers: as integers, or dequantized right before them."""
+def nodes_on_integers(model: Any) -> int:
+    """How many nodes read 8-bit integers, quantizing and dequantizing not counted."""
+    return len(_followed(model)[0])
+
+
+def nodes_between_casts(model: Any, op_types: Collection[str] | None = None) -> int:
+    """How many nodes (of `op_types`, where given) read a number that was dequantized right before: the QDQ form.
+
+    A float neighbour of a quantized node reads such a number too, so that only `op_types` tells the two apart.
+    """
+    return sum(op_types is None or node.op_type in op_types for node in _followed(model)[1])
+
+
+def _followed(model: Any) -> tuple[list[Any], list[Any]]:
+    """The nodes that read 8-bit integers, and the others that read dequantized ones."""
     raw = {tensor.name for tensor in model.graph.initializer if tensor.data_type in _INTEGERS}
     dequantized: set[str] = set()
-    count = 0
+    on_integers, between = [], []
     for node in model.graph.node:
         if node.op_type in _QUANTIZERS:
             raw.add(node.output[0])
         elif node.op_type == "DequantizeLinear":
-            if node.input[0] in raw:
-                dequantized.add(node.output[0])
+            dequantized.update(node.output)
         elif raw.intersection(node.input):
-            count += op_types is None or node.op_type in op_types
+            on_integers.append(node)
             # These accumulate in 32 bits or answer in float; the others pass 8-bit numbers on.
             if not (node.op_type.endswith("Integer") or node.op_type.startswith("DynamicQuantize")):
                 raw.update(node.output)
         elif dequantized.intersection(node.input):
-            count += op_types is None or node.op_type in op_types
-    return count
+            between.append(node)
+    return on_integers, between
 
 
 def has_channel_scales(model: Any) -> bool:

@@ -251,7 +251,8 @@ def test_an_installed_lynxbench_lends_its_own_code_alone(tmp_path: Path) -> None
     (site / "numpy").mkdir()
     (site / "numpy" / "__init__.py").write_text("raise ImportError('the wrong NumPy')", encoding="utf-8")
     code = (
-        "import sys; from pathlib import Path; sys.path.append(sys.argv[1])\n"
+        # Found first, so that a checkout installed here does not stand in; then last, for the sake of the NumPy.
+        "import sys; sys.path.insert(0, sys.argv[1]); import lynxbench; sys.path.append(sys.path.pop(0))\n"
         "from lynxbench.execution.preflight import probe\n"
         "from lynxbench.specs.executor import ExecutorSpec\n"
         "print(probe(ExecutorSpec.model_validate_json(sys.argv[2]), sys.argv[3]))"
