@@ -2,11 +2,12 @@
 
     python benchmarks/calibration.py           # small sizes, under a minute
     python benchmarks/calibration.py --full    # a ResNet18 at 224 pixels and a 6-layer transformer of MiniLM's size,
-                                               # 32 and 512 samples, half an hour
+                                               # 32 and 512 samples, ten minutes
 
-Every line is measured in a process of its own. `ratio` is to plain inference (ONNX Runtime's default optimization,
-one thread) of the same number of samples, in CPU time, which other work on the machine disturbs less than wall time.
-`MB` is the peak above what the process held before it began.
+Every line is measured in a process of its own. The two ratios, of wall time and of CPU time, are to plain inference of
+the same number of samples (ONNX Runtime's default optimization, one thread). Our histograms count one batch on a second
+thread while the next is computed, so that the two differ where a core is free. `MB` is the peak above what the process
+held before it began.
 """
 
 from __future__ import annotations
@@ -189,8 +190,34 @@ def measured(*arguments: str) -> dict[str, float] | None:
     return json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else None
 
 
+def measurements(full: bool, count: int) -> Iterator[tuple[str, str]]:
+    """What is measured of `count` samples: method and who does it."""
+    yield "inference", "plain"
+    for method in ("minmax", "percentile", "entropy"):
+        yield method, "ours"
+        # ONNX Runtime's histograms hold every activation, and its entropy search takes up to a second a tensor.
+        if method == "minmax" or (count < 512 and (full or method == "percentile")):
+            yield method, "onnxruntime"
+
+
+def table(full: bool, source: Path, name: str, size: int) -> None:
+    """Print a model's lines."""
+    print(f"{'method':12}{'by':14}{'samples':>8}{'wall s':>9}{'cpu s':>9}{'wall':>7}{'cpu':>7}{'MB':>7}")
+    for count in (32, 512) if full else (96,):
+        plain = None
+        for method, who in measurements(full, count):
+            found = measured(str(source), name, who, method, str(count), str(size))
+            line = f"{method:12}{who:14}{count:8d}"
+            if found is None:
+                print(f"{line}   failed", flush=True)
+                continue
+            plain = plain or found
+            ratios = "".join(f"{found[key] / plain[key]:7.2f}" for key in ("wall_s", "cpu_s"))
+            print(f"{line}{found['wall_s']:9.2f}{found['cpu_s']:9.2f}{ratios}{found['peak_mb']:7.0f}", flush=True)
+
+
 def report(full: bool) -> None:
-    """Print the table."""
+    """Print the tables."""
     models = {
         "cnn": (cnn(224), 224) if full else (cnn(96), 96),
         "transformer": (transformer(6, 384, 12, 30522), 128) if full else (transformer(2, 256, 4, 1000), 64),
@@ -203,33 +230,7 @@ def report(full: bool) -> None:
             prepared, _ = prepared_model(source, "", None)
             onnx.save(prepared, source)
             print(f"\n{name}: prepared in {time.perf_counter() - start:.1f} s", flush=True)
-            print(f"{'method':12}{'by':14}{'samples':>8}{'wall s':>9}{'cpu s':>9}{'ratio':>8}{'MB':>8}")
-            for count in (32, 512) if full else (32,):
-                plain = None
-                for method, who in [
-                    ("inference", "plain"),
-                    *(
-                        (method, who)
-                        for method in ("minmax", "percentile", "entropy")
-                        for who in ("ours", "onnxruntime")
-                    ),
-                ]:
-                    # ONNX Runtime's histograms hold every activation, and its entropy search takes a second a tensor.
-                    if (
-                        who == "onnxruntime"
-                        and method != "minmax"
-                        and (count > 32 or (not full and method == "entropy"))
-                    ):
-                        continue
-                    found = measured(str(source), name, who, method, str(count), str(size))
-                    line = f"{method:12}{who:14}{count:8d}"
-                    if found is None:
-                        print(f"{line}   failed", flush=True)
-                        continue
-                    plain = plain or found["cpu_s"]
-                    ratio = found["cpu_s"] / plain
-                    times = f"{found['wall_s']:9.2f}{found['cpu_s']:9.2f}{ratio:8.2f}"
-                    print(f"{line}{times}{found['peak_mb']:8.0f}", flush=True)
+            table(full, source, name, size)
 
 
 def main() -> None:

@@ -62,12 +62,11 @@ def pick(table: Table, choice: Choice) -> tuple[npt.NDArray[np.int64], dict[str,
         if name in table.columns or role in choice.fields or role not in optional
     }
     _check_inputs(columns["input"], choice.task, table.file, choice.roles["input"])
-    chosen = _select(table, choice, columns)
-    picked = {role: column[chosen] for role, column in columns.items()}
-    picked["id"] = picked["id"].astype(np.str_) if "id" in picked else chosen.astype(np.str_)
-    if len(np.unique(picked["id"])) != len(chosen):
+    columns["id"] = columns["id"].astype(np.str_) if "id" in columns else np.arange(len(table)).astype(np.str_)
+    if len(np.unique(columns["id"])) != len(table):
         raise _wrong(str(table.file), choice.roles["id"], "sample ids repeat", hint="deltas are paired by id")
-    return chosen, picked
+    chosen = _select(table, choice, columns)
+    return chosen, {role: column[chosen] for role, column in columns.items()}
 
 
 def further_fields(table: Table, chosen: npt.NDArray[np.int64], choice: Choice) -> dict[str, npt.NDArray[np.str_]]:

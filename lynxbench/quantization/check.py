@@ -39,20 +39,25 @@ def check(artifact: bytes, source: bytes, feed: Feed | None, threads: int) -> tu
     ):
         if [item.name for item in mine] != [item.name for item in theirs]:
             raise CellError("failed", f"the artifact has other {what} than its source: {[item.name for item in mine]}")
-    if feed is None:
-        feed = zeros(before)
-        try:
-            before.run(None, feed)
-        except Exception as error:  # ONNX Runtime's errors share no public base class
-            return False, [f"not run once: the source refuses zeros as input: {plain(error)}"]
+    try:
+        given = zeros(before) if feed is None else feed
+        wanted = before.run(None, given)
+    except Exception as error:  # ONNX Runtime's errors share no public base class
+        if feed is not None:
+            raise CellError("failed", f"running the source once: {plain(error)}") from error
+        return False, [f"not run once: the source refuses zeros as input: {plain(error)}"]
     with failing_as("running the artifact once"):
-        answers = after.run(None, _as_declared(after, feed))
+        answers = after.run(None, _as_declared(after, given))
     broken = [
         item.name
-        for item, answer in zip(after.get_outputs(), answers, strict=True)
-        if isinstance(answer, np.ndarray) and answer.dtype.kind == "f" and np.isnan(answer).any()
+        for item, answer, right in zip(after.get_outputs(), answers, wanted, strict=True)
+        if not _finite(answer) and _finite(right)
     ]
-    return True, [f"the first run gave NaN in {name}" for name in broken]
+    return True, [f"the first run gave NaN or infinity in {name}, where the source gave numbers" for name in broken]
+
+
+def _finite(answer: Any) -> bool:
+    return not isinstance(answer, np.ndarray) or answer.dtype.kind != "f" or bool(np.isfinite(answer).all())
 
 
 def session(model: bytes, threads: int, *, optimize: bool = True, varied_shapes: bool = False) -> Any:

@@ -6,10 +6,13 @@ import json
 import subprocess
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
+from onnx import helper, numpy_helper
 
 from tests.execution.environments import ENVIRONMENTS, catalogue, openvino_cpu
-from tests.running import command, environment
+from tests.running import ROOT, command, environment
 
 OWN = Path(__file__).parents[1] / "execution" / "executors"
 ONLY = "model=fashion-embedder,scheme=fp32,int8-static"
@@ -89,3 +92,72 @@ def test_the_catalogue_names_every_provider() -> None:
     names = "cpu cuda tensorrt openvino openvino-cpu webgpu qnn-htp tensorrt-rtx directml coreml migraphx"
     wanted = names.split(" ")
     assert set(wanted) <= set(catalogue())
+
+
+SUITE = """
+name = "half"
+version = "1"
+[[models]]
+name = "half-known"
+version = "1"
+path = "half.onnx"
+[[schemes]]
+name = "fp32"
+kind = "fp32"
+[[workloads]]
+name = "classify"
+rubric = "fashion-classification"
+models = ["half-known"]
+[protocol]
+time_limit_s = 0.2
+test_set = "quick"
+"""
+
+
+def nearest_mean_classifier(path: Path) -> None:
+    """A real, if simple, classifier with ops (Shrink, here an identity) that the plugin does not know."""
+    with np.load(ROOT / "lynxbench" / "suites" / "starter" / "fashion-calibration.npz") as data:
+        images, labels = data["images"].reshape(-1, 784) / 255, data["labels"]
+    means = np.stack([images[labels == label].mean(axis=0) for label in range(10)])
+    nodes = [
+        helper.make_node("Relu", ["image"], ["positive"]),
+        helper.make_node("Shrink", ["positive"], ["same"], lambd=0.0, bias=0.0),
+        helper.make_node("Flatten", ["same"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "means"], ["products"]),
+        helper.make_node("Sub", ["products", "norms"], ["logits"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "nearest-mean",
+        [helper.make_tensor_value_info("image", onnx.TensorProto.FLOAT, [1, 1, 28, 28])],
+        [helper.make_tensor_value_info("logits", onnx.TensorProto.FLOAT, [1, 10])],
+        [
+            numpy_helper.from_array(means.T.astype(np.float32), "means"),
+            numpy_helper.from_array((means**2).sum(axis=1).astype(np.float32)[None] / 2, "norms"),
+        ],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+
+
+def test_a_model_partly_on_the_cpu_is_partial_with_its_op_types(rows: list[dict], tmp_path: Path) -> None:
+    assert rows  # the plugin's environment is there
+    nearest_mean_classifier(tmp_path / "half.onnx")
+    (tmp_path / "half.toml").write_text(SUITE)
+    executors = ("--executor", "cpu", "--executor", "nxrt", "--executors", str(OWN))
+    env = {**environment(tmp_path), "LYNXBENCH_CACHE": str(ENVIRONMENTS)}
+    ran = subprocess.run(
+        command("sweep", "half.toml", *executors, "--json"),
+        cwd=tmp_path,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    whole, half = json.loads(ran.stdout)["records"]
+    assert (whole["executor"], whole["status"]) == ("cpu", "ok")
+    assert whole["primary_value"] > 0.4
+    assert (half["executor"], half["status"]) == ("nxrt", "partial")
+    assert "Shrink" in half["reason"]
+    assert {node["provider"] for node in half["nodes"]} == {"cpu_ep", "CPUExecutionProvider"}
+    assert half["primary_value"] == whole["primary_value"]
