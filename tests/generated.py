@@ -46,7 +46,7 @@ Timing percentiles are derived from the rows of `latencies.parquet` with `exclud
 
 ## Fields of `records.parquet`, schema version {SCHEMA_VERSION}
 
-This part is generated from `lynxbench/records/schema.py` by `make docs`.
+This part is generated from `lynxbench/records/fields.py` by `make docs`.
 
 """
 

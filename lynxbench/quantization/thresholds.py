@@ -48,41 +48,42 @@ def _sizes(widths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
 
 
 def _divergences(counts: Counts, widths: npt.NDArray[np.int64]) -> Floats:
-    """The divergence of each half width in `widths` ([c]), all of which merge equally many bins into a level."""
+    """The divergence of each half width in `widths` ([c]), all of which merge equally many bins into a level.
+
+    With p the clipped distribution, outliers counted at its ends, and q its quantized form, which is constant within a
+    level: sum p log p over the bins, less sum p log q over the levels. Both are smoothed: every empty bin gets a
+    little, taken evenly from the others.
+    """
     starts, sizes = BINS // 2 - widths, _sizes(widths)
     ends, merged = starts + sizes, int(sizes[0]) // LEVELS
-    before = np.concatenate([[0], np.cumsum(counts)])
-    rows = np.arange(len(widths))
-    columns = np.arange(int(sizes.max()))
-    inside = columns < sizes[:, None]
-    sliced = np.where(inside, counts[np.minimum(starts[:, None] + columns, BINS - 1)], 0)
-    reference = sliced.copy()
-    reference[:, 0] += before[starts]
-    reference[rows, sizes - 1] += before[-1] - before[ends]
-    # Merge the bins of the slice into levels; what is left over goes to the last.
     covered = LEVELS * merged
-    levels = sliced[:, :covered].reshape(len(widths), LEVELS, merged).sum(axis=2)
+    before = np.concatenate([[0], np.cumsum(counts)])
+    rows, columns = np.arange(len(widths)), np.arange(int(sizes.max()))
+    p = np.where(columns < sizes[:, None], counts[np.minimum(starts[:, None] + columns, BINS - 1)], 0)
+    # Bins merged into levels, without the outliers; what is left over at the end goes to the last level.
+    levels = p[:, :covered].reshape(len(widths), LEVELS, merged).sum(axis=2)
     levels[:, -1] += before[ends] - before[starts + covered]
-    occupied = (reference[:, :covered] != 0).reshape(len(widths), LEVELS, merged).sum(axis=2)
-    # Expand again: each bin of a level gets the mean over its occupied bins, cut to a whole number.
-    means = np.where(occupied > 0, levels // np.maximum(occupied, 1), 0)
-    quantized = np.zeros_like(reference)
-    quantized[:, :covered] = np.repeat(means, merged, axis=1)
-    p, q = _smoothed(reference, inside), _smoothed(quantized, inside)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        terms = np.where(inside, p * np.log(p / q), 0.0)
-    divergences: Floats = terms.sum(axis=1)
-    return np.where(np.isfinite(divergences), divergences, np.inf)
+    p[:, 0] += before[starts]
+    p[rows, sizes - 1] += before[-1] - before[ends]
 
-
-def _smoothed(counts: Counts, inside: npt.NDArray[np.bool_]) -> Floats:
-    """Rows as probabilities, without zeros: each gets a little, taken evenly from the others."""
-    empty = (counts == 0) & inside
-    n_empty = empty.sum(axis=1)
-    n_filled = inside.sum(axis=1) - n_empty
+    filled = p != 0
+    n_filled = filled.sum(axis=1)
+    n_empty = sizes - n_filled
     taken = _SMOOTHING * n_empty / np.maximum(n_filled, 1)
-    smooth = np.where(empty, _SMOOTHING, counts - taken[:, None])
-    total = np.where(inside, smooth, 0.0).sum(axis=1)
-    total[n_filled == 0] = np.nan  # nothing there to compare with
-    probabilities: Floats = smooth / total[:, None]
-    return probabilities
+    smooth = np.where(filled, p - taken[:, None], 1.0)  # of empty bins below; here they add nothing
+    total = before[-1] - taken * n_filled + _SMOOTHING * n_empty
+    own = ((smooth * np.log(smooth)).sum(axis=1) + n_empty * _SMOOTHING * np.log(_SMOOTHING)) / total - np.log(total)
+
+    in_levels = p[:, :covered].reshape(len(widths), LEVELS, merged).sum(axis=2)
+    occupied = filled[:, :covered].reshape(len(widths), LEVELS, merged).sum(axis=2)
+    in_levels = in_levels - taken[:, None] * occupied + _SMOOTHING * (merged - occupied)
+    # A level's bins, empty ones too, get the mean over its occupied bins, cut to a whole number.
+    q = np.where(occupied > 0, levels // np.maximum(occupied, 1), 0)
+    q_empty = merged * (q == 0).sum(axis=1) + sizes - covered
+    q_filled = sizes - q_empty
+    q_taken = _SMOOTHING * q_empty / np.maximum(q_filled, 1)
+    q_smooth = np.where(q == 0, _SMOOTHING, q - q_taken[:, None])
+    q_total = merged * q.sum(axis=1) - q_taken * q_filled + _SMOOTHING * q_empty
+    left_over = total - in_levels.sum(axis=1)
+    crossed = ((in_levels * np.log(q_smooth)).sum(axis=1) + left_over * np.log(_SMOOTHING)) / total - np.log(q_total)
+    return np.where((n_filled > 0) & (q_filled > 0), own - crossed, np.inf)

@@ -232,6 +232,12 @@ SECTIONS: tuple[Section, ...] = (
             *_interval("p99_9_ns", "99.9th percentile; null where n cannot support it", "ns", check="positive"),
             *_interval("throughput_per_s", "samples a second", "1/s", need="measured", check="positive"),
             *_interval(
+                "p50_ratio",
+                "the reference's median latency a sample over this row's, formed within rounds; above 1 is faster",
+                "",
+                check="positive",
+            ),
+            *_interval(
                 "throughput_ratio",
                 "throughput over the reference's in the same scenario, formed within rounds",
                 "",

@@ -162,8 +162,10 @@ def read_parquet(file: Path) -> pa.Table:
     import pyarrow.parquet as pq
 
     try:
-        return pq.read_table(file, page_checksum_verification=True, partitioning=None)
-    except (OSError, pa.ArrowException) as error:
+        # By one handle: by its path PyArrow opens it twice, and a merge may put another file there in between.
+        with file.open("rb") as source, pq.ParquetFile(source, page_checksum_verification=True) as parquet:
+            return parquet.read()
+    except (OSError, ValueError, pa.ArrowException) as error:
         raise StoreError(f"{file} is damaged or no Parquet file: {error}") from None
 
 

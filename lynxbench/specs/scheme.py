@@ -86,11 +86,6 @@ class Scheme(Spec):
         """True when ranges have to be observed on data before the model can be built."""
         return self.kind == "int8-static"
 
-    @property
-    def depends_on_batch(self) -> bool:
-        """True when the representation itself looks at the batch (dynamic scales)."""
-        return self.kind == "int8-dynamic"
-
     def options(self) -> dict[str, Any]:
         """Every option in effect, without the name: what the artifact depends on."""
         return {

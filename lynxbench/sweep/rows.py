@@ -58,44 +58,50 @@ def skipped_record(context: Context, cell: Cell, skip: Skip) -> Record:
 def cell_record(context: Context, cell: Cell, seat: Seat, scores: Scores | None, result: RoundsResult | None) -> Record:
     """The row of a cell that was to run: measured, or with the reason why not."""
     declared = _declared(context, cell)
+    trouble = _trouble(cell, seat, scores, result)
+    if trouble is None and scores is not None and result is not None:
+        try:
+            return Record({**declared, **_opened(seat), **_measured(context, cell, seat, scores, result)})
+        except ValueError as error:
+            # A row that contradicts itself is a defect of ours; it costs this cell, not the sweep.
+            trouble = ("failed", str(error))
+    status, reason = trouble or ("failed", "nothing came back")
+    return Record({**declared, "status": status, "reason": reason, **_opened(seat)})
+
+
+def _trouble(cell: Cell, seat: Seat, scores: Scores | None, result: RoundsResult | None) -> tuple[str, str] | None:
+    """Status and reason of a cell that has no measurement; None for one that has."""
+    if scores is None and seat.predictions.get(cell.scenario.batch_size) is not None:
+        return "failed", "the reference gave no predictions to compare with, so no score goes with the speed"
     entrant = None if result is None else result.entrants.get(cell.cell_id)
     difference = seat.rechecked.get(cell.scenario.name)
-    trouble: tuple[str, str] | None = None
-    if scores is None and seat.predictions.get(cell.scenario.batch_size) is not None:
-        trouble = (
-            "failed",
-            "the reference gave no predictions to compare with, so there is no score to go with the speed",
-        )
-    elif entrant is None or entrant.error is not None or not entrant.blocks or difference is None or scores is None:
-        error = seat.error
-        trouble = (error.status, error.reason) if error is not None else ("failed", "no timed block came back")
-    elif difference > RECHECK_TOLERANCE and not cell.deployment.scheme.depends_on_batch:
-        trouble = ("rejected", f"after timing, {difference:.1%} of the answers differed from the accuracy pass")
-    if trouble is not None:
-        return Record({**declared, "status": trouble[0], "reason": trouble[1], **_opened(seat)})
-    assert result is not None
-    assert entrant is not None
-    assert scores is not None
+    if scores is None or entrant is None or entrant.error is not None or not entrant.blocks or difference is None:
+        return ("failed", "no timed block came back") if seat.error is None else (seat.error.status, seat.error.reason)
+    if scores.primary.value is None:
+        return "failed", f"no score goes with the speed: {scores.primary.reason}"
+    if difference > RECHECK_TOLERANCE:
+        return "rejected", f"after timing, {difference:.1%} of the answers differed from the accuracy pass"
+    return None
+
+
+def _measured(context: Context, cell: Cell, seat: Seat, scores: Scores, result: RoundsResult) -> dict[str, Any]:
+    """The fields of a cell that was timed and scored."""
     assert seat.artifact is not None
+    timing, warnings = _timing(context, cell, seat, result.entrants[cell.cell_id], result)
     status = str(seat.opened["status"])
-    timing, warnings = _timing(context, cell, seat, entrant, result)
-    return Record(
-        {
-            **declared,
-            **_opened(seat),
-            **timing,
-            **_scores(cell, scores),
-            "status": status,
-            "reason": seat.opened["reason"] if status != "ok" else None,
-            "warnings": [*_quantizer_notes(seat.artifact), *warnings],
-            "predictions_id": predictions_id(context.group, cell.deployment, cell.scenario.batch_size),
-            "recheck_difference": difference,
-            "artifact_sha256": seat.artifact.sha256,
-            "artifact_bytes": seat.artifact.size_bytes,
-            "peak_rss_bytes": seat.peak_rss_bytes,
-            "energy_reason": ENERGY_UNREADABLE,
-        }
-    )
+    return {
+        **timing,
+        **_scores(cell, scores),
+        "status": status,
+        "reason": seat.opened["reason"] if status != "ok" else None,
+        "warnings": [*_quantizer_notes(seat.artifact), *warnings],
+        "predictions_id": predictions_id(context.group, cell.deployment, cell.scenario.batch_size),
+        "recheck_difference": seat.rechecked[cell.scenario.name],
+        "artifact_sha256": seat.artifact.sha256,
+        "artifact_bytes": seat.artifact.size_bytes,
+        "peak_rss_bytes": seat.peak_rss_bytes,
+        "energy_reason": ENERGY_UNREADABLE,
+    }
 
 
 def _quantizer_notes(artifact: Artifact) -> list[dict[str, str]]:
@@ -248,6 +254,7 @@ def _timing(
     # Ratios count only against the declared reference; where that failed, another cell held its place in the rounds.
     against_reference = any(c.is_reference and c.cell_id == result.reference for c in context.group.cells)
     ratio = entrant.throughput_ratio if against_reference else None
+    p50_ratio = entrant.p50_ratio if against_reference else None
     fields = {
         "rounds": len(entrant.blocks),
         "stopped_by": result.stopped_by,
@@ -266,6 +273,9 @@ def _timing(
         "throughput_ratio": None if ratio is None else ratio.value,
         "throughput_ratio_low": None if ratio is None else ratio.low,
         "throughput_ratio_high": None if ratio is None else ratio.high,
+        "p50_ratio": None if p50_ratio is None else p50_ratio.value,
+        "p50_ratio_low": None if p50_ratio is None else p50_ratio.low,
+        "p50_ratio_high": None if p50_ratio is None else p50_ratio.high,
         "harness_overhead_ns": prepared["harness_overhead_ns"],
         "cpu_over_wall_ratio": summary.cpu_over_wall_ratio,
         "scheduler_delay_ratio": summary.scheduler_delay_ratio,

@@ -245,7 +245,6 @@ def test_columns_by_declared_names_and_further_ones_as_strata(tables: Path) -> N
         ("float.npz", {}, ("float.npz", "images", "not images", "float64 [12, 6, 6]")),
         ("named.npz", {}, ("named.npz", "labels", "the file has no column 'labels' (wanted as label)", None)),
         ("negative.npz", {}, ("negative.npz", "labels", "not class labels", "int64 [6]")),
-        ("soft.npz", {"stratify_by": "id"}, ("rubric.toml", "test_set.stratify_by", None, "'id'")),
         ("soft.npz", {"selection": "all"}, ("soft.npz", "labels", "not class labels", "float64 [12, 12]")),
         ("twice.npz", {}, ("twice.npz", "ids", "sample ids repeat", None)),
         ("plain.npz", {"count": 13}, ("rubric.toml", "test_set.count", "more than there are", "13")),

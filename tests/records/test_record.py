@@ -74,6 +74,11 @@ def test_what_every_row_needs(field: Any) -> None:
         ({"latency_min_ns": 99.0}, "exceeds"),
         ({"primary_loss_low": 0.9}, "exceeds primary_loss_high"),
         ({"p99_ns": None}, "p99_ns: an interval without its estimate"),
+        ({"latency_n": 2**63}, "is int, not int64"),
+        ({"worst_stratum_loss_low": 0.9}, "exceeds worst_stratum_loss_high"),
+        ({"primary_value": None}, "primary_value: missing"),
+        ({"scores": [{"metric": "ece", "value": None, "reason": None}]}, "ece has neither a value nor a reason"),
+        ({"strata_scores": [{"metric": "top-1"}]}, "strata_scores: top-1 has neither"),
         ({"primary_delta": None, "primary_delta_low": None, "primary_delta_high": None}, "no reason says why"),
     ],
 )
@@ -89,6 +94,21 @@ def test_everything_wrong_is_named_at_once() -> None:
 
 def test_an_open_upper_end_is_allowed() -> None:
     assert Record(whole(p99_high_ns=None))["p99_high_ns"] is None
+
+
+def test_a_score_may_be_undefined_for_a_reason() -> None:
+    scores = [{"metric": "ece", "value": None, "reason": "no probabilities"}]
+    assert Record(whole(scores=scores))["scores"] == scores
+
+
+TIMES = [name for name in BY_NAME if name.startswith(("latency_", "p50", "p99", "throughput_", "harness_"))]
+
+
+@pytest.mark.parametrize("field", TIMES)
+def test_no_single_time_gets_in_without_a_score(field: str) -> None:
+    values = {name: value for name, value in whole().items() if BY_NAME[name].need == "always"}
+    with pytest.raises(ValueError, match="a speed without its accuracy"):
+        Record({**values, "status": "failed", "reason": "crashed", field: whole()[field]})
 
 
 def test_a_failed_cell_needs_no_measurement() -> None:

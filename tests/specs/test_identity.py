@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 from pydantic import ValidationError
 
 from lynxbench.specs.base import Spec, build
@@ -19,7 +20,6 @@ from lynxbench.specs.resolve import builtin_suites
 from lynxbench.specs.rubric import Rubric
 from lynxbench.specs.scheme import Scheme
 from lynxbench.specs.suite import Protocol, Suite
-from tests.json_schema import violations
 from tests.specs.declare import RUBRIC, SUITE, built
 
 BUILT_IN: list[tuple[type[Spec], Path]] = [
@@ -41,6 +41,11 @@ def shuffled(value: Any, random: Any) -> Any:
     return [shuffled(item, random) for item in value] if isinstance(value, list) else value
 
 
+def violations(data: Any, spec: type[Spec]) -> list[str]:
+    """Where `data` breaks the JSON Schema of `spec`."""
+    return [error.json_path for error in Draft202012Validator(spec.model_json_schema()).iter_errors(data)]
+
+
 def test_there_are_built_in_declarations_of_every_kind() -> None:
     assert {spec for spec, _ in BUILT_IN} == {Suite, Rubric, ExecutorSpec}
 
@@ -56,7 +61,8 @@ def test_json_gives_the_declaration_back(spec: type[Spec], file: Path) -> None:
 
 @each_built_in
 def test_the_json_schema_accepts_what_is_built_in(spec: type[Spec], file: Path) -> None:
-    assert violations(read_toml(file), spec.model_json_schema()) == []
+    Draft202012Validator.check_schema(spec.model_json_schema())
+    assert violations(read_toml(file), spec) == []
 
 
 @pytest.mark.parametrize(
@@ -67,13 +73,12 @@ def test_the_json_schema_accepts_what_is_built_in(spec: type[Spec], file: Path) 
         ("count = 8", "count = 0", "$.calibrations[0].count"),
         ('models = ["net"]', 'models = ["a b"]', "$.workloads[0].models[0]"),
         ('models = ["net"]', "models = []", "$.workloads[0].models"),
-        ('split = "train"', 'splt = "train"', "$.calibrations[0].split"),
-        ("budgets.quick", "budgets.quik", "$.budgets.quik"),
+        ('split = "train"', 'splt = "train"', "$.calibrations[0]"),
+        ("budgets.quick", "budgets.quik", "$.budgets"),
     ],
 )
 def test_the_json_schema_refuses_what_an_editor_should_underline(before: str, after: str, path: str) -> None:
-    found = violations(tomllib.loads(SUITE.replace(before, after)), Suite.model_json_schema())
-    assert any(problem.startswith(f"{path}:") for problem in found), found
+    assert path in violations(tomllib.loads(SUITE.replace(before, after)), Suite)
 
 
 @given(random=st.randoms(use_true_random=False))

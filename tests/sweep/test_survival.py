@@ -20,6 +20,7 @@ from tests.running import SMALL, Ran, command, environment, lynxbench
 MOVING = (
     "_ns",
     "throughput",
+    "p50_ratio",
     "blocks_",
     "latency",
     "peak_rss",
