@@ -115,6 +115,8 @@ def validate_command(paths: Sequence[Path], *, rubrics: Path | None, executors: 
             print(f"{path}: {_validate(path, rubrics, executors)}")
         except DeclarationError as error:
             problems.extend(error.problems)
+        except UsageError as error:
+            problems.append(Problem(str(path), "", str(error)))
     if problems:
         raise DeclarationError(problems)
     return 0
@@ -125,7 +127,7 @@ def _validate(path: Path, rubrics: Path | None, executors: Path | None) -> str:
         from lynxbench.records.store import read_records
 
         if not (path / "sweep.json").is_file():
-            raise UsageError(f"{path} is no results folder: it has no sweep.json")
+            raise UsageError("is no results folder: it has no sweep.json")
         return f"{len(read_records(path))} sound records"
     data = read_toml(path)
     if "workloads" in data:

@@ -24,7 +24,7 @@ def findings(records: Sequence[Record]) -> list[str]:
     scenario = next((r["scenario"] for r in rivals if r["scenario_kind"] == "single-stream"), rivals[0]["scenario"])
     shown = [r for r in rivals if r["scenario"] == scenario]
     return [
-        _recommendation(shown),
+        *_recommendation(shown),
         *_broken(shown),
         *_hidden(shown),
         *_slower(shown),
@@ -33,24 +33,29 @@ def findings(records: Sequence[Record]) -> list[str]:
     ]
 
 
-def _recommendation(shown: Sequence[Record]) -> str:
+def _recommendation(shown: Sequence[Record]) -> Iterable[str]:
+    """What to deploy, model by model; in one sentence where one scheme serves them all."""
     reference = shown[0]["reference_scheme"]
     sure = [r for r in shown if r["verdict"] == "robust" and _surely_faster(r)]
-    if not sure:
-        if any(_surely_faster(r) for r in shown):
-            return "No scheme is both faster and robust beyond doubt."
-        return f"No scheme is faster than {reference} here beyond doubt."
-    models = {r["model"] for r in shown}
+    models = list(dict.fromkeys(r["model"] for r in shown))
     by_scheme = {name: [r for r in sure if _scheme(r) == name] for name in dict.fromkeys(map(_scheme, sure))}
-    everywhere = {scheme: mine for scheme, mine in by_scheme.items() if {r["model"] for r in mine} == models}
+    everywhere = {scheme: mine for scheme, mine in by_scheme.items() if {r["model"] for r in mine} == set(models)}
     if len(models) > 1 and everywhere:
         best, mine = max(everywhere.items(), key=lambda item: min(r["throughput_ratio_low"] for r in item[1]))
-        return f"{best} is robust on all {len(models)} models and {_span(mine)} times as fast as {reference}."
-    row = max(sure, key=lambda r: r["throughput_ratio_low"])
-    return (
-        f"{_name(row)} is robust and {row['throughput_ratio']:.2f} times as fast as {reference}: "
-        f"{row['primary_metric']} {fraction(row['primary_value'], _unit(row))}, Δ {_delta(row)}."
-    )
+        yield f"{best} is robust on all {len(models)} models and {_span(mine)} times as fast as {reference}."
+        return
+    for model in models:
+        mine = [r for r in sure if r["model"] == model]
+        if mine:
+            row = max(mine, key=lambda r: r["throughput_ratio_low"])
+            yield (
+                f"{model}: {_scheme(row)} is robust and {row['throughput_ratio']:.2f} times as fast as {reference} "
+                f"(Δ {_delta(row)})."
+            )
+        elif any(_surely_faster(r) for r in shown if r["model"] == model):
+            yield f"{model}: keep {reference}; no scheme is both faster and robust beyond doubt."
+        else:
+            yield f"{model}: keep {reference}; no scheme is faster beyond doubt."
 
 
 def _broken(shown: Sequence[Record]) -> Iterable[str]:
@@ -94,11 +99,11 @@ def _slower(shown: Sequence[Record]) -> Iterable[str]:
 
 
 def _batch_dependent(shown: Sequence[Record], rivals: Sequence[Record]) -> Iterable[str]:
-    """The same scheme with another verdict at another batch size."""
+    """The same scheme at another batch size: robust here, fragile there."""
     for row in shown:
         for twin in rivals:
             same = all(twin[k] == row[k] for k in ("model", "scheme", "calibration", "executor"))
-            if same and twin["batch_size"] != row["batch_size"] and twin["verdict"] != row["verdict"]:
+            if same and twin is not row and {row["verdict"], twin["verdict"]} == {"robust", "fragile"}:
                 yield (
                     f"{_name(row)} depends on the batch: {row['verdict']} at {row['batch_size']} (Δ {_delta(row)}), "
                     f"{twin['verdict']} at {twin['batch_size']} (Δ {_delta(twin)})."
@@ -107,11 +112,27 @@ def _batch_dependent(shown: Sequence[Record], rivals: Sequence[Record]) -> Itera
 
 def _undecided(shown: Sequence[Record]) -> Iterable[str]:
     undecided = [r for r in shown if r["verdict"] == "inconclusive"]
-    if undecided:
-        needed = [r["required_n"] for r in undecided if r["required_n"] is not None]
-        names = ", ".join(_name(r) for r in undecided[:MOST_NAMED]) + (", …" if undecided[MOST_NAMED:] else "")
-        more = f"; about {max(needed):,} samples would decide" if needed else ""
-        yield f"Undecided at {undecided[0]['primary_n']:,} samples: {names}{more}."
+    same = [r for r in undecided if r["flip_rate"] == 0]
+    other = [r for r in undecided if r["flip_rate"] != 0]
+    if same:
+        yield (
+            f"{_names(same)}: no answer differs, but {same[0]['primary_n']:,} samples cannot exclude "
+            f"a loss beyond the tolerance{_needed(same)}."
+        )
+    if other:
+        yield f"Undecided at {other[0]['primary_n']:,} samples: {_names(other)}{_needed(other)}."
+
+
+def _names(rows: Sequence[Record]) -> str:
+    return ", ".join(_name(r) for r in rows[:MOST_NAMED]) + (", …" if rows[MOST_NAMED:] else "")
+
+
+def _needed(rows: Sequence[Record]) -> str:
+    needed = sorted(r["required_n"] for r in rows if r["required_n"] is not None)
+    if not needed:
+        return ""
+    span = f"{needed[0]:,}" if needed[0] == needed[-1] else f"{needed[0]:,} to {needed[-1]:,}"
+    return f"; about {span} would decide"
 
 
 def _surely_faster(row: Record) -> bool:

@@ -13,24 +13,28 @@ from lynxbench.cli.findings import findings
 from lynxbench.cli.text import change, duration, fraction, plain, ratio, size
 from lynxbench.errors import UsageError
 from lynxbench.records.record import MEASURED, Record
-from lynxbench.records.store import read_records
+from lynxbench.records.store import ResultStore, read_records
 
 # Column → how soon it is left out when the terminal is narrow; 0 never.
 _COLUMNS = {
     "scheme": 0,
-    "p50": 0,
+    "p50": 5,
     "p99": 3,
     "speed": 0,
     "batched": 2,
-    "score": 4,
+    "score": 6,
     "delta": 0,
-    "worst stratum": 5,
+    "worst stratum": 4,
     "size": 1,
     "verdict": 0,
 }
 _GAP = 2
 _MOST_WARNINGS = 4
 _MOST_NAMES = 4
+_LEGEND = (
+    "speed: throughput over the reference's, ± the wider half of its interval · Δ: score less the reference's on "
+    "the same samples · robust: the whole interval of the loss lies within the tolerance · –: too few samples to say"
+)
 PIPED_WIDTH = 160  # a file or a pager has no width of its own
 _STYLES = {"robust": "green", "fragile": "red", "inconclusive": "yellow", "reference": "dim"}
 
@@ -45,7 +49,19 @@ def show_command(results: Path, *, as_json: bool) -> int:
     if not records:
         raise UsageError(f"{results} holds no records yet")
     print_results(records, results, as_json=as_json)
+    incomplete = _incomplete(results, records)
+    if incomplete:
+        print(incomplete, file=sys.stderr)
     return 0
+
+
+def _incomplete(folder: Path, records: Sequence[Record]) -> str | None:
+    """What to say when a folder lacks cells that a sweep into it had planned."""
+    planned = set((ResultStore(folder).description() or {}).get("planned", []))
+    missing = len(planned - {record["cell_id"] for record in records})
+    if not missing:
+        return None
+    return f"incomplete: {missing} of {len(planned)} cells are still to be measured; the same sweep command goes on"
 
 
 def print_results(records: Sequence[Record], folder: Path, *, as_json: bool) -> None:
@@ -66,6 +82,9 @@ def print_results(records: Sequence[Record], folder: Path, *, as_json: bool) -> 
         for sentence in findings(mine):
             console.print(f"  • {plain(sentence)}", markup=False)
         console.print()
+    if any(record["status"] in MEASURED and not record["is_reference"] for record in records):
+        console.print(_LEGEND, style="dim", markup=False)
+        console.print()
     _not_measured(console, records)
     _where(console, records, folder)
 
@@ -85,7 +104,11 @@ def _table(console: Any, workload: str, records: Sequence[Record]) -> None:
     lead = next((r for r in records if r["status"] in MEASURED), first)
     metric, unit = lead["primary_metric"] or "score", _unit(lead)
     base_batch = next(r["batch_size"] for r in records if r["scenario"] == base)
-    asked = f"{first['rubric']} {first['rubric_version']}, {first['test_set_n']:,} samples"
+    size_note = json.loads(first["protocol"]).get("test_set", "standard")
+    asked = (
+        f"{first['rubric']} {first['rubric_version']}, {first['test_set_n']:,} samples"
+        f"{'' if size_note == 'standard' else f' ({size_note} test set)'}, tolerance {_tolerance(first, unit)}"
+    )
     about = f"{asked}, {base}, batch {base_batch}, {_threads(lead)}"
     console.print(Text(workload, style="bold") + Text(f"  {about}", style="dim"))
     headings = {
@@ -138,7 +161,7 @@ def _cells(record: Record, twin: Record | None, unit: str) -> dict[str, str]:
     if record["status"] not in MEASURED:
         return {**dict.fromkeys(_COLUMNS, ""), "scheme": name, "verdict": str(record["status"])}
     worst = ""
-    if record["worst_stratum"] is not None and not record["is_reference"]:
+    if not record["is_reference"] and record["worst_stratum_loss"] is not None and record["worst_stratum_loss"] > 0:
         loss = record["worst_stratum_loss"]
         higher = record["primary_direction"] == "higher-is-better"
         worst = f"{plain(record['worst_stratum'])} {change(-loss if higher else loss, None, None, unit)}"
@@ -184,6 +207,17 @@ def _batch(records: Sequence[Record], scenario: str | None) -> int:
 def _unit(record: Record) -> str:
     scores: Sequence[Mapping[str, Any]] = record["scores"] or ()
     return str(next((s["unit"] for s in scores if s["role"] == "primary"), "fraction"))
+
+
+def _tolerance(record: Record, unit: str) -> str:
+    kind, value = record["tolerance_kind"], record["tolerance"]
+    if kind == "absolute":
+        return f"{100 * value:g} point{'' if value == 0.01 else 's'}" if unit == "fraction" else f"{value:g} {unit}"
+    return (
+        f"{100 * value:g} % of the reference's score"
+        if kind == "relative"
+        else f"{value:g} times the reference's errors"
+    )
 
 
 def _threads(record: Record) -> str:

@@ -38,13 +38,14 @@ def minutes(seconds: float) -> str:
 
 
 def ratio(value: float | None, low: float | None = None, high: float | None = None) -> str:
-    """``2.31× ±0.04``, the wider half of the interval; a dash for None."""
+    """``2.31× ±0.04``, the wider half of the interval, or both ends where it is wide; a dash for None."""
     if value is None:
         return "–"
-    text = f"{value:.2f}×"
-    if low is not None and high is not None and high > low:
-        text += f" ±{max(value - low, high - value):.2f}"
-    return text
+    if low is None or high is None or high <= low:
+        return f"{value:.2f}×"
+    half = max(value - low, high - value)
+    # So wide an interval is lopsided too: its ends say more than half of it.
+    return f"{value:.2f}× ±{half:.2f}" if half <= value / 2 else f"{value:.2f}× [{low:.2f}, {high:.2f}]"
 
 
 def fraction(value: float | None, unit: str) -> str:

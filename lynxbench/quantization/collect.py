@@ -86,26 +86,32 @@ def count_values(
     """The second pass: histograms of `tensors` ([n, BINS] int64) over plus and minus `extremes.largest`.
 
     Rows of tensors without a largest magnitude are 0. With `percentile`, only the bins are exact that decide on it,
-    which is faster. With graph optimization: a value may differ from the first pass's by a rounding.
+    which is faster, and the graph is optimized: values may then differ from the first pass's by a rounding, which moves
+    a percentile by a bin at most. Whole histograms are of the very values that the first pass saw.
     """
     counts = np.zeros((len(tensors), BINS), dtype=np.int64)
     largest = extremes.largest
     wide = np.flatnonzero(largest).tolist()
     if percentile is not None:
         tails = {index: Tails(largest[index], percentile) for index in wide}
-        _count_in_runs(reading, tensors, extremes, tails)
+        _count_in_runs(reading, tensors, extremes, tails, optimize=True)
         for index, tail in tails.items():
             counts[index] = tail.counts
         wide = [index for index, tail in tails.items() if not tail.certain]
     histograms = {index: Histogram(largest[index]) for index in wide}
-    _count_in_runs(reading, tensors, extremes, histograms)
+    _count_in_runs(reading, tensors, extremes, histograms, optimize=False)
     for index, histogram in histograms.items():
         counts[index] = histogram.counts
     return counts
 
 
 def _count_in_runs(
-    reading: Reading, tensors: Sequence[str], extremes: Extremes, counters: Mapping[int, Histogram | Tails]
+    reading: Reading,
+    tensors: Sequence[str],
+    extremes: Extremes,
+    counters: Mapping[int, Histogram | Tails],
+    *,
+    optimize: bool,
 ) -> None:
     """Read the data as often as it takes to keep each run's activations within bounds (one tensor at least)."""
     run: dict[str, Histogram | Tails] = {}
@@ -113,15 +119,15 @@ def _count_in_runs(
     for index, counter in counters.items():
         size = int(extremes.batch_bytes[index])
         if run and total + size > reading.activation_bytes:
-            _count(reading, run)
+            _count(reading, run, optimize)
             run, total = {}, 0
         run[tensors[index]] = counter
         total += size
     if run:
-        _count(reading, run)
+        _count(reading, run, optimize)
 
 
-def _count(reading: Reading, counters: Mapping[str, Histogram | Tails]) -> None:
+def _count(reading: Reading, counters: Mapping[str, Histogram | Tails], optimize: bool) -> None:
     """Count one pass over the data: a batch is counted while the next is computed."""
     inputs = {item.name for item in reading.prepared.graph.input}
     given = [name for name in counters if name in inputs]
@@ -136,7 +142,7 @@ def _count(reading: Reading, counters: Mapping[str, Histogram | Tails]) -> None:
 
         if computed:
             model = with_outputs(reading.prepared, computed)
-            for feed, values in _answered(reading, model, computed, optimize=True):
+            for feed, values in _answered(reading, model, computed, optimize=optimize):
                 count({**dict(zip(computed, values, strict=True)), **{name: feed[name] for name in given}})
         else:
             for feed in reading.data.feeds():

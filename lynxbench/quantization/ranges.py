@@ -62,6 +62,8 @@ def calibrated_ranges(
     asked: tuple[Any, ...] = (data.digest, tensors)
     extremes = Extremes(**_kept_arrays(cache, "extremes", asked, lambda: vars(find_extremes(reading, tensors))))
     counts = None
+    if method != "percentile":
+        percentile = None  # decides which bins are counted one by one, and entropy needs them all
     if method != "minmax":
         asked = (*asked, method, percentile)
         arrays = _kept_arrays(

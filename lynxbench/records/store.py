@@ -196,17 +196,20 @@ def _read_parts(folder: Path, table: str) -> list[pa.Table]:
             return [_read_as(schema, file) for file in files]
         except StoreError:
             # A sweep that is running may have merged them just now: then they are gone, and in the whole.
-            if all(file.is_file() for file in files):
+            if sorted((folder / "parts").glob(f"{table}-*.parquet")) == files:
                 raise
 
 
 def _read_as(schema: pa.Schema, file: Path) -> pa.Table:
     """The file's rows in the columns of this version; raises `StoreError` when it has others."""
     content = read_parquet(file)
+    odd = sorted(set(content.schema.names) ^ set(schema.names))
+    if odd:
+        raise StoreError(f"{file} has other columns than this version of LynxBench writes: {', '.join(odd)}")
     try:
         return content.cast(schema)
     except ValueError as error:
-        raise StoreError(f"{file} has other columns than this version of LynxBench writes: {error}") from None
+        raise StoreError(f"{file} has columns of other types than this version writes: {error}") from None
 
 
 def read_records(folder: Path) -> list[Record]:

@@ -122,7 +122,7 @@ def _suite(
         problems.extend(wrong)
         return declared
     if budget in declared.budgets:
-        data["protocol"] = {**data.get("protocol", {}), **data["budgets"][budget]}
+        data["protocol"] = {**data.get("protocol", {}), **declared.budgets[budget]}
     elif budget != "standard":
         known = ["standard", *declared.budgets]
         raise DeclarationError(

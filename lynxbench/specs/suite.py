@@ -108,6 +108,26 @@ class Protocol(Spec):
     )
 
 
+# What --budget changes in a suite that does not say: a first look, and a result to publish.
+BUDGETS: dict[BudgetName, dict[str, Any]] = {
+    "quick": {
+        "block_s": 0.03,
+        "minimum_rounds": 4,
+        "time_limit_s": 0.2,
+        "ratio_half_width": 0.05,
+        "warm_up_s": 0.05,
+        "test_set": "quick",
+    },
+    "thorough": {
+        "block_s": 0.2,
+        "minimum_rounds": 20,
+        "time_limit_s": 10.0,
+        "ratio_half_width": 0.01,
+        "test_set": "thorough",
+    },
+}
+
+
 class Suite(Spec):
     """Everything that one sweep measures. Every reference to a name is checked on loading."""
 
@@ -124,5 +144,6 @@ class Suite(Spec):
     workloads: tuple[Workload, ...] = Field(min_length=1)
     protocol: Protocol = Protocol()
     budgets: dict[BudgetName, dict[str, Any]] = Field(
-        default_factory=dict, description="protocol keys that a --budget changes"
+        default_factory=lambda: {name: dict(changes) for name, changes in BUDGETS.items()},
+        description="protocol keys that a --budget changes; quick and thorough have defaults",
     )

@@ -7,13 +7,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from lynxbench.datasets.picking import IMAGE_TASKS
 from lynxbench.datasets.samples import Samples, calibration_samples, overlap, rubric_samples
 from lynxbench.errors import DeclarationError, Problem
+from lynxbench.execution import graph_inputs
 from lynxbench.scoring import check_rubric
 from lynxbench.specs.load import Declared, locate
 from lynxbench.specs.resolve import ResolvedSuite
 from lynxbench.specs.rubric import Rubric
-from lynxbench.specs.suite import Model
+from lynxbench.specs.suite import Model, Workload
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,7 @@ def prepare(resolved: ResolvedSuite) -> Material:
                 problems.extend(_overlap(chosen, test_sets[workload.name].samples, key, workload.name, resolved.file))
             digest = hashlib.sha256(f"{chosen.fingerprint()}\0{calibration.batch_size}".encode()).hexdigest()
             calibrations[workload.name, calibration.name] = CalibrationSet(chosen, digest)
+    problems.extend(_images_fit(resolved, models, test_sets))
     problems.extend(rubric_problems(resolved.rubrics.values()))
     if problems:
         raise DeclarationError(dict.fromkeys(problems))
@@ -138,6 +141,73 @@ def _model_file(model: Model, key: str, declared_in: Path) -> ModelFile:
             f"is not a valid ONNX model: {first[:200]}", hint="check it with onnx.checker.check_model"
         ) from None
     return ModelFile(path, sha256, len(content))
+
+
+def _images_fit(
+    resolved: ResolvedSuite, models: Mapping[str, ModelFile], test_sets: Mapping[str, SampleSet]
+) -> list[Problem]:
+    """What `_image_fit` finds, over all workloads on images."""
+    return [
+        problem
+        for workload in resolved.suite.workloads
+        if workload.name in test_sets and resolved.rubrics[workload.name].spec.task in IMAGE_TASKS
+        for name in workload.models
+        if name in models
+        for problem in _image_fit(resolved, workload, name, models[name].path, test_sets[workload.name])
+    ]
+
+
+def _image_fit(
+    resolved: ResolvedSuite, workload: Workload, name: str, path: Path, test_set: SampleSet
+) -> list[Problem]:
+    """Images that the model cannot take: another size, other channels, a batch that it does not know."""
+    index = next(i for i, model in enumerate(resolved.suite.models) if model.name == name)
+    model = resolved.suite.models[index]
+    key, file = f"models[{index}]", str(resolved.file)
+    inputs = graph_inputs(path)
+    if len(inputs) != 1 or len(inputs[0].shape) != 4:
+        shown = ", ".join(f"{tensor.name} {list(tensor.shape)}" for tensor in inputs)
+        return [
+            Problem(file, f"{key}.path", "takes no batch of images", shown, expected="[batch, channels, height, width]")
+        ]
+    batch, *wanted = inputs[0].shape
+    _, height, width, *rest = test_set.samples.inputs.shape
+    held = [rest[0] if rest else 1, height, width]
+    problems = []
+    if any(size not in (None, there) for size, there in zip(wanted, held, strict=True)):
+        problems.append(
+            Problem(
+                file,
+                f"{key}.path",
+                f"the images of workload {workload.name!r} do not fit the model",
+                value=f"images of {'×'.join(map(str, held))} (channels, height, width)",
+                expected="×".join("any" if size is None else str(size) for size in wanted),
+                hint="resize the images, or export the model for their size",
+            )
+        )
+    for field in ("mean", "std"):
+        given = getattr(model.image, field) if model.image is not None else (0.0,)
+        if len(given) not in (1, held[0]):
+            problems.append(
+                Problem(
+                    file, f"{key}.image.{field}", "one value for each channel", str(given), f"1 or {held[0]} values"
+                )
+            )
+    batches = {scenario.batch_size for scenario in resolved.scenarios_of(workload)}
+    if any(scheme.needs_calibration for scheme in resolved.schemes_of(workload)):
+        batches |= {calibration.batch_size for calibration in resolved.calibrations_of(workload)}
+    if batch is not None and batches - {batch}:
+        problems.append(
+            Problem(
+                file,
+                f"{key}.path",
+                f"the model's batch is fixed; workload {workload.name!r} needs others too",
+                value=str(batch),
+                expected=", ".join(map(str, sorted(batches))),
+                hint="export it with a dynamic batch, or ask for that batch alone",
+            )
+        )
+    return problems
 
 
 def _overlap(calibration: Samples, test: Samples, key: str, workload: str, file: Path) -> list[Problem]:

@@ -114,6 +114,8 @@ def _kept_statuses(retry: bool) -> frozenset[str]:
 def _set_aside(folder: Path) -> None:
     """Rename an old folder to the first free NAME.1, NAME.2, …: nothing that was measured is ever deleted."""
     if folder.exists():
+        with ResultStore(folder).held():
+            pass  # nobody else is writing to it
         number = 1
         while (aside := folder.with_name(f"{folder.name}.{number}")).exists():
             number += 1
@@ -121,21 +123,30 @@ def _set_aside(folder: Path) -> None:
 
 
 def _same_declaration(store: ResultStore, prepared: Prepared) -> None:
-    suite = prepared.resolved.suite
-    before = store.description()
-    if before is not None and before.get("suite_digest") != suite.digest():
+    """Write down what the folder is about; refuse a folder that is about something else.
+
+    Rubrics, test sets and model files count as well as the suite: rows of two rubrics must not stand side by side as
+    if they were comparable. `only` does not count: it adds cells to the same folder.
+    """
+    resolved, material = prepared.resolved, prepared.material
+    digests = {
+        f"suite {resolved.suite.name}": resolved.suite.digest(),
+        **{f"rubric {d.spec.name}": d.digest for d in resolved.rubrics.values()},
+        **{f"test set of {name}": test_set.fingerprint for name, test_set in material.test_sets.items()},
+        **{f"model file {name}": model.sha256 for name, model in material.models.items()},
+        **{f"executor {name}": declared.digest for name, declared in resolved.executors.items()},
+        **{f"calibration {name} of {w}": c.digest for (w, name), c in material.calibrations.items()},
+    }
+    before = store.description() or {"digests": digests, "planned": []}
+    held: dict[str, str] = before.get("digests", {})
+    changed = sorted(name for name in held.keys() | digests.keys() if held.get(name) != digests.get(name))
+    if changed:
         raise UsageError(
-            f"{store.folder} holds results of another declaration of suite {before.get('suite')!r}.\n"
+            f"{store.folder} was measured with other declarations or files; what changed: {', '.join(changed)}\n"
             "  try       --out FOLDER to measure into another folder, or --fresh to start over (the old folder is kept)"
         )
-    store.describe(
-        {
-            "suite": suite.name,
-            "suite_version": suite.version,
-            "suite_digest": suite.digest(),
-            "suite_file": prepared.resolved.file.name,
-        }
-    )
+    planned = {*before.get("planned", []), *(cell.cell_id for cell in prepared.plan.cells)}
+    store.describe({"suite_file": resolved.file.name, "digests": digests, "planned": sorted(planned)})
 
 
 class _Run:

@@ -200,3 +200,25 @@ def test_all_problems_at_once(tmp_path: Path) -> None:
     suite = swap(swap(SUITE, "count = 128", "count = 0"), 'kind = "fp32"', 'kind = "fp3"')
     ran = sweep(tmp_path, suite, swap(RUBRIC, "value = 0.01", "value = 2.0"))
     refused(tmp_path, ran, "calibrations[0].count", "schemes[0].kind")
+
+
+def test_images_of_another_size(tmp_path: Path) -> None:
+    images = np.zeros((200, 32, 32), np.uint8)
+    images[:, 0, 0] = np.arange(200)
+    np.savez(tmp_path / "big.npz", images=images, labels=np.arange(200) % 10)
+    ran = sweep(tmp_path, SUITE, swap(RUBRIC, "builtin:starter/fashion-test.npz", "big.npz"))
+    refused(tmp_path, ran, "models[0].path", "do not fit the model", "1×32×32", "1×28×28")
+
+
+def test_a_mean_for_channels_that_are_not_there(tmp_path: Path) -> None:
+    suite = swap(SUITE, 'fashion-resnet8.onnx"', 'fashion-resnet8.onnx"\nimage = { mean = [0.1, 0.2, 0.3] }')
+    refused(tmp_path, sweep(tmp_path, suite), "models[0].image.mean", "one value for each channel")
+
+
+def test_a_rubric_that_changed_does_not_mix_with_older_rows(tmp_path: Path) -> None:
+    only = ("--only", "scheme=fp32")
+    assert sweep(tmp_path, SUITE, RUBRIC, *only).code == 0
+    ran = sweep(tmp_path, SUITE, swap(RUBRIC, "value = 0.01", "value = 0.02"), *only)
+    assert ran.code == 2
+    assert "what changed: rubric mine" in ran.err
+    assert sweep(tmp_path, SUITE, RUBRIC, *only).code == 0

@@ -15,6 +15,7 @@ import pytest
 
 from lynxbench.datasets.predictions import Predictions
 from lynxbench.errors import StoreError
+from lynxbench.records import store as store_module
 from lynxbench.records.record import Record
 from lynxbench.records.schema import arrow_schema
 from lynxbench.records.store import ResultStore, durable, predictions_table, read_records, read_table, write_parquet
@@ -197,6 +198,30 @@ def test_a_reader_beside_a_running_sweep_sees_every_finished_cell(tmp_path: Path
     writer.join()
     assert seen == sorted(seen)
     assert len(read_records(tmp_path)) == cells
+
+
+def test_parts_that_are_merged_between_listing_and_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    holder = filled(tmp_path)
+    plain, merged = store_module.read_parquet, []
+
+    def merge_first(file: Path) -> pa.Table:
+        if not merged:
+            merged.append(True)
+            with holder.held():
+                holder.merge()
+        return plain(file)
+
+    monkeypatch.setattr(store_module, "read_parquet", merge_first)
+    assert len(read_records(tmp_path)) == 3
+    assert merged
+    assert not list((tmp_path / "parts").iterdir())
+
+
+def test_a_part_that_leads_nowhere_is_damage_and_no_endless_wait(tmp_path: Path) -> None:
+    filled(tmp_path)
+    (tmp_path / "parts" / "records-x.parquet").symlink_to(tmp_path / "gone")
+    with pytest.raises(StoreError, match=r"records-x\.parquet is damaged"):
+        read_records(tmp_path)
 
 
 def test_nothing_yet_is_an_empty_table_with_all_columns(tmp_path: Path) -> None:

@@ -144,9 +144,10 @@ def test_a_broken_rubric_folder_is_told_without_calling_its_rubrics_unknown(tmp_
 
 
 def test_a_budget_changes_the_protocol_and_nothing_else(tmp_path: Path) -> None:
-    file = folder(tmp_path)
+    file = folder(tmp_path, SUITE.replace("[protocol]", "[protocol]\nthreads = 3"))
     standard, quick = resolve_suite(str(file)), resolve_suite(str(file), budget="quick")
     assert (standard.suite.protocol.block_s, quick.suite.protocol.block_s) == (0.1, 0.01)
+    assert quick.suite.protocol == standard.suite.protocol.model_copy(update={"block_s": 0.01})
     assert quick.suite.model_copy(update={"protocol": standard.suite.protocol}) == standard.suite
     (problem,) = refused(lambda: resolve_suite(str(file), budget="thorough"))
     assert (problem.file, problem.expected) == ("--budget thorough", "standard, quick")

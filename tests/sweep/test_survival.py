@@ -165,7 +165,7 @@ def test_a_second_sweep_on_the_folder_is_refused_at_once(done: Path, tmp_path: P
 def test_another_declaration_in_the_folder_is_refused(done: Path) -> None:
     ran = sweep(done, "--set", "protocol.threads=2", "--out", "results/starter-quick")
     assert ran.code == 2
-    assert "results of another declaration" in ran.err
+    assert "was measured with other declarations or files; what changed: suite starter" in ran.err
     assert "--fresh" in ran.err
 
 

@@ -117,6 +117,29 @@ def test_it_stops_running_when_every_answer_has_ended(tmp_path: Path) -> None:
         assert runs == 2 + 3 + 3
 
 
+def test_the_last_answer_cannot_be_seen_by_the_next_run(tmp_path: Path) -> None:
+    # Not causal: the scores at every place depend on all tokens of the sequence, those after it included.
+    random = np.random.default_rng(5)
+    weights = {name: random.normal(size=(5, 4)).astype(np.float32) for name in ("one", "all")}
+    nodes = [
+        helper.make_node("Gather", ["one", "ids"], ["here"]),
+        helper.make_node("Gather", ["all", "ids"], ["everywhere"]),
+        helper.make_node("ReduceMean", ["everywhere"], ["mean"], axes=[1], keepdims=1),
+        helper.make_node("Add", ["here", "mean"], ["logits"]),
+    ]
+    path = save(tmp_path / "m.onnx", nodes, {"ids": (INT64, ["N", "L"])}, {"logits": (FLOAT, ["N", "L", 4])}, weights)
+    with opened(path) as executor:
+        texts = ["abc", "cab", "bbb", "ca"]
+        query = GENERATE.query(
+            executor, GENERATE.feed(np.asarray(texts), model(generation=TINY), executor.inputs), model(generation=TINY)
+        )
+        expected = [by_hand(executor, text, TINY) for text in texts]
+        for _ in range(3):
+            query.run()
+            assert query.answer()["text"].tolist() == expected
+    assert len(set(expected)) > 1
+
+
 def test_a_nan_marks_its_answer_failed_and_no_other(tmp_path: Path) -> None:
     nan = float("nan")
     # After b comes a NaN that argmax does not pick first by value; after '.' too, but an answer has ended there.
