@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from lynxbench.records.store import read_records, read_table
-from tests.running import SMALL, Ran, command, environment, lynxbench
+from tests.running import ROOT, SMALL, Ran, command, environment, lynxbench
 
 # Fields that two runs of one command on one machine must agree on.
 MOVING = (
@@ -222,3 +222,20 @@ models = ["resnet"]
 def digest(home: Path) -> str:
     (folder,) = (home / "results").iterdir()
     return folder.name.rsplit("-", 1)[1]
+
+
+def test_a_last_batch_that_was_filled_up_is_no_difference(tmp_path: Path) -> None:
+    """Dynamic scales depend on the whole batch; 40 samples in batches of 32 leave one that is filled up."""
+    only = "model=fashion-resnet8,scheme=int8-dynamic,scenario=offline"
+    (tmp_path / "rubrics").mkdir()
+    rubric = (ROOT / "rubrics" / "fashion-classification.toml").read_text()
+    rubric = rubric.replace("quick_count = 120", "quick_count = 10").replace(
+        'name = "fashion-classification"', 'name = "few"'
+    )
+    (tmp_path / "rubrics" / "few.toml").write_text(rubric)
+    ran = lynxbench(
+        "sweep", "--budget", "quick", "--only", only, "--set", "workloads.classify.rubric=few", "--rubrics", "rubrics",
+        "--json", home=tmp_path,
+    )  # fmt: skip
+    assert ran.code == 0, ran.err
+    assert [row["recheck_difference"] for row in ran.json()["records"]] == [0.0, 0.0]
