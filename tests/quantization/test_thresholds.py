@@ -54,6 +54,15 @@ def test_entropy_equals_onnxruntimes(name: str) -> None:
     assert ours(values, "entropy") == collected(values, "entropy")
 
 
+@pytest.mark.parametrize("seed", [2, 43, 66, 75, 103])
+def test_among_equal_divergences_onnxruntimes_rounding_decides(seed: int) -> None:
+    """Outliers with nothing between them make half widths that lose equally little, 15 bins apart."""
+    rng = np.random.default_rng(seed)
+    outliers = rng.uniform(4, 8, 6) * rng.choice([-1, 1], 6)
+    values = np.append(rng.standard_normal(3000), outliers).astype(np.float32)
+    assert ours(values, "entropy") == collected(values, "entropy")
+
+
 def test_entropy_is_not_minmax() -> None:
     values = SAMPLES["outlier"](np.random.default_rng(3)).astype(np.float32)
     assert ours(values, "entropy")[1] < 10 < values.max()
