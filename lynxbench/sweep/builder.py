@@ -6,6 +6,7 @@ provider, with and without graph optimizations, for workers to compare their fir
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -58,7 +59,10 @@ def _calibration(request: dict[str, Any]) -> CalibrationData:
         for start in range(0, len(samples), declared["batch_size"]):
             yield task.feed(samples.inputs[start : start + declared["batch_size"]], model, tensors)
 
-    return CalibrationData(feeds=feeds, count=len(samples), digest=declared["digest"])
+    # Ranges are observed on what the model is fed: the same samples, prepared otherwise, are another calibration.
+    prepared = model.model_dump_json(include={"image", "generation"})
+    fed = hashlib.sha256(f"{declared['digest']}\0{request['task']}\0{prepared}".encode()).hexdigest()
+    return CalibrationData(feeds=feeds, count=len(samples), digest=fed)
 
 
 def _tensors(path: Path) -> Any:

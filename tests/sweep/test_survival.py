@@ -239,3 +239,15 @@ def test_a_last_batch_that_was_filled_up_is_no_difference(tmp_path: Path) -> Non
     )  # fmt: skip
     assert ran.code == 0, ran.err
     assert [row["recheck_difference"] for row in ran.json()["records"]] == [0.0, 0.0]
+
+
+def test_other_preprocessing_is_calibrated_anew(done: Path) -> None:
+    """The same file and samples, fed otherwise: ranges in the cache from the first must not serve the second."""
+    artifacts = []
+    for mean in ("0.2860", "0.5"):
+        ran = sweep(done, "--set", f"models.fashion-resnet8.image.mean=[{mean}]", "--json")
+        assert ran.code == 0, ran.err
+        (row,) = [r for r in ran.json()["records"] if r["scheme"] == "int8-static" and r["batch_size"] == 1]
+        artifacts.append((row["artifact_sha256"], row["calibration_digest"]))
+    assert artifacts[0][0] != artifacts[1][0]
+    assert artifacts[0][1] == artifacts[1][1]  # the samples are the same
