@@ -20,6 +20,7 @@ from onnx import TensorProto, helper
 
 from lynxbench.execution import Reason, doctor, list_environments, preflight
 from lynxbench.execution.libraries import loads
+from lynxbench.execution.verification import SPARE_THREADS
 from lynxbench.specs.executor import EngineCache, ExecutorSpec, Option, Wheel
 from tests.execution import environments, models
 from tests.execution.environments import ENVIRONMENTS, outputs_of, run_remote
@@ -111,12 +112,14 @@ def test_openvino_ignores_onnxruntimes_threads_and_is_caught(specs: Specs, tmp_p
     model, feed = models.wide(tmp_path / "w.onnx"), {"x": models.sample((64, 1024))}
     spec, python = specs["openvino-cpu"], environments.openvino_cpu()
     right = proven(run_remote(python, spec, model, feed))
-    assert right["busy_threads"] < 1.3
+    assert right["busy_threads"] == 1.0
     assert "threads-not-honoured" not in right["cautions"]
     wrong = spec.model_copy(update={"threads": "intra_op_num_threads"})
-    # On a machine that is busy with other things one thread may do all the work; rarely five times in a row.
-    caught = ("threads-not-honoured" in proven(run_remote(python, wrong, model, feed))["cautions"] for _ in range(5))
-    assert any(caught) or len(os.sched_getaffinity(0)) == 1
+    tries = [proven(run_remote(python, wrong, model, feed)) for _ in range(5)]
+    # Beside other work the second thread hardly gets a turn, so its share tells little; that it was there is certain.
+    assert max(found["busy_threads"] for found in tries) > 1.0 or len(os.sched_getaffinity(0)) == 1
+    for found in tries:
+        assert ("threads-not-honoured" in found["cautions"]) == (found["busy_threads"] > 1 + SPARE_THREADS)
 
 
 def test_what_a_provider_compiles_is_kept_and_timed_apart(specs: Specs, tmp_path: Path) -> None:
