@@ -21,13 +21,13 @@ _COLUMNS = {
     "p50": 5,
     "p99": 3,
     "speed": 0,
-    "batched": 2,
     "score": 6,
     "delta": 0,
     "worst stratum": 4,
     "size": 1,
     "verdict": 0,
 }
+_OTHER_SCENARIO = 2  # a column of speeds for each scenario beside the one that the table is about
 _GAP = 2
 _MOST_WARNINGS = 4
 _MOST_NAMES = 4
@@ -100,7 +100,8 @@ def _table(console: Any, workload: str, records: Sequence[Record]) -> None:
     first = records[0]
     scenarios = list(dict.fromkeys(str(r["scenario"]) for r in records))
     base = next((s for s in scenarios if _kind(records, s) == "single-stream"), scenarios[0])
-    other = next((s for s in scenarios if s != base), None)
+    others = {f"speed {s}": s for s in scenarios if s != base}
+    order = [c for column in _COLUMNS for c in ((column, *others) if column == "speed" else (column,))]
     lead = next((r for r in records if r["status"] in MEASURED), first)
     metric, unit = lead["primary_metric"] or "score", _unit(lead)
     base_batch = next(r["batch_size"] for r in records if r["scenario"] == base)
@@ -114,15 +115,18 @@ def _table(console: Any, workload: str, records: Sequence[Record]) -> None:
     headings = {
         "score": str(metric),
         "delta": f"Δ {'points' if unit == 'fraction' else unit} [{_confidence(lead)}]",
-        "batched": f"batch {_batch(records, other)}" if other else "",
+        **{column: _heading(records, scenario) for column, scenario in others.items()},
     }
     rows: list[tuple[str | None, dict[str, str], str]] = []
     for model in dict.fromkeys(str(r["model"]) for r in records):
-        rows.append((model, dict.fromkeys(_COLUMNS, ""), ""))
+        rows.append((model, dict.fromkeys(order, ""), ""))
         for record in (r for r in records if r["model"] == model and r["scenario"] == base):
-            twin = next((r for r in records if other and r["scenario"] == other and _same(r, record)), None)
-            rows.append((None, _cells(record, twin, unit), _STYLES.get(str(record["verdict"]), "red")))
-    columns, left_out = _fitting(console.width, headings, [cells for _, cells, _ in rows], has_other=other is not None)
+            twins = {
+                column: next((r for r in records if r["scenario"] == scenario and _same(r, record)), None)
+                for column, scenario in others.items()
+            }
+            rows.append((None, _cells(record, twins, unit), _STYLES.get(str(record["verdict"]), "red")))
+    columns, left_out = _fitting(console.width, order, headings, [cells for _, cells, _ in rows])
     table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="dim")
     for column in columns:
         left = column in {"scheme", "worst stratum", "verdict"}
@@ -140,26 +144,27 @@ def _table(console: Any, workload: str, records: Sequence[Record]) -> None:
 
 
 def _fitting(
-    width: int, headings: Mapping[str, str], rows: Sequence[Mapping[str, str]], *, has_other: bool
+    width: int, order: Sequence[str], headings: Mapping[str, str], rows: Sequence[Mapping[str, str]]
 ) -> tuple[list[str], list[str]]:
     """The columns that fit side by side, and those left out, the least telling first."""
-    columns = [c for c in _COLUMNS if has_other or c != "batched"]
+    columns = list(order)
     wide = {c: max(len(headings.get(c, c)), *(len(row[c]) for row in rows)) for c in columns}
     left_out = []
     while sum(wide[c] + _GAP for c in columns) > width:
-        droppable = [c for c in columns if _COLUMNS[c]]
+        droppable = [c for c in columns if _COLUMNS.get(c, _OTHER_SCENARIO)]
         if not droppable:
             break
-        goes = min(droppable, key=lambda c: _COLUMNS[c])
+        goes = min(droppable, key=lambda c: _COLUMNS.get(c, _OTHER_SCENARIO))
         columns.remove(goes)
         left_out.append(headings.get(goes, goes))
     return columns, left_out
 
 
-def _cells(record: Record, twin: Record | None, unit: str) -> dict[str, str]:
+def _cells(record: Record, twins: Mapping[str, Record | None], unit: str) -> dict[str, str]:
+    """A row's text by column; `twins` holds the same candidate's rows in the other scenarios, by column."""
     name = _label(record)
     if record["status"] not in MEASURED:
-        return {**dict.fromkeys(_COLUMNS, ""), "scheme": name, "verdict": str(record["status"])}
+        return {**dict.fromkeys([*_COLUMNS, *twins], ""), "scheme": name, "verdict": str(record["status"])}
     worst = ""
     if not record["is_reference"] and record["worst_stratum_loss"] is not None and record["worst_stratum_loss"] > 0:
         loss = record["worst_stratum_loss"]
@@ -170,7 +175,7 @@ def _cells(record: Record, twin: Record | None, unit: str) -> dict[str, str]:
         "p50": duration(record["p50_ns"]),
         "p99": duration(record["p99_ns"]),
         "speed": _speed(record),
-        "batched": _speed(twin) if twin is not None and twin["status"] in MEASURED else "–",
+        **{c: _speed(twin) if twin is not None and twin["status"] in MEASURED else "–" for c, twin in twins.items()},
         "score": fraction(record["primary_value"], unit),
         "delta": ""
         if record["is_reference"]
@@ -200,8 +205,10 @@ def _kind(records: Sequence[Record], scenario: str) -> str:
     return str(next(r["scenario_kind"] for r in records if r["scenario"] == scenario))
 
 
-def _batch(records: Sequence[Record], scenario: str | None) -> int:
-    return int(next(r["batch_size"] for r in records if r["scenario"] == scenario))
+def _heading(records: Sequence[Record], scenario: str) -> str:
+    """Offline is told by its batch size; two scenarios of other kinds may share theirs."""
+    size = next(int(r["batch_size"]) for r in records if r["scenario"] == scenario)
+    return f"batch {size}" if _kind(records, scenario) == "offline" else f"{scenario} {size}"
 
 
 def _unit(record: Record) -> str:

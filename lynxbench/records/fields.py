@@ -172,7 +172,7 @@ SECTIONS: tuple[Section, ...] = (
         "Scenario and protocol",
         (
             Field("scenario", "string", "name of the scenario", need="always"),
-            Field("scenario_kind", "string", "single-stream, offline", need="always"),
+            Field("scenario_kind", "string", "single-stream, multi-stream, offline", need="always"),
             Field("batch_size", "int64", "samples a query", "samples", "always", "positive"),
             Field("protocol", "string", "the protocol in effect, as JSON", need="always"),
             Field("rounds", "int64", "interleaved rounds", "rounds", "measured", "positive"),

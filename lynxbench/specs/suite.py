@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from lynxbench.specs.base import Name, Sha256, Spec
 from lynxbench.specs.scheme import Calibration, Scheme
 
-ScenarioKind = Literal["single-stream", "offline"]
+ScenarioKind = Literal["single-stream", "multi-stream", "offline"]
 BudgetName = Literal["quick", "standard", "thorough"]
 
 
@@ -61,17 +61,36 @@ class Model(Spec):
     generation: TextGeneration | None = Field(default=None, description="for generation")
 
 
+# MLPerf's multi-stream: eight samples arrive together and are answered together.
+MULTI_STREAM_SAMPLES = 8
+
+
 class Scenario(Spec):
-    """A load pattern, as MLPerf names them."""
+    """A load pattern, as MLPerf names them.
+
+    single-stream: one sample a query, the next when the last has come back. multi-stream: the same with queries of
+    several samples, of which the latency is that of the whole query. offline: throughput at a batch size.
+    """
 
     name: Name = Field(description="how results call this scenario")
     kind: ScenarioKind
-    batch_size: int = Field(default=1, ge=1, description="samples a query; single-stream means 1")
+    batch_size: int = Field(
+        default=1, ge=1, description="samples a query; single-stream means 1, multi-stream 8 when left out"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _multi_stream_is_eight(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("kind") == "multi-stream":
+            return {"batch_size": MULTI_STREAM_SAMPLES, **given}
+        return given
 
     @model_validator(mode="after")
-    def _single_stream_is_one(self) -> Self:
+    def _queries_fit_the_kind(self) -> Self:
         if self.kind == "single-stream" and self.batch_size != 1:
             raise ValueError(f"single-stream sends one sample a query; batch_size is {self.batch_size}")
+        if self.kind == "multi-stream" and self.batch_size == 1:
+            raise ValueError("multi-stream sends several samples a query; batch_size is 1: use single-stream")
         return self
 
 

@@ -183,6 +183,11 @@ USE = 'name = "m"\nmetric = "top-1"\ndirection = "higher-is-better"\n'
             'name = "s"\nkind = "single-stream"\nbatch_size = 2',
             Problem("x.toml", "", "single-stream sends one sample a query; batch_size is 2"),
         ),
+        (
+            Scenario,
+            'name = "s"\nkind = "multi-stream"\nbatch_size = 1',
+            Problem("x.toml", "", "multi-stream sends several samples a query; batch_size is 1: use single-stream"),
+        ),
         (ImageInput, "std = [0.5, 0.0]", Problem("x.toml", "", "std must be positive, not 0.0")),
         (
             ImageInput,

@@ -1,0 +1,78 @@
+"""Every load pattern through the real command: what the rows and the raw latencies say of each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from tests.running import lynxbench
+
+SUITE = """
+name = "patterns"
+version = "1"
+
+[[models]]
+name = "resnet8"
+version = "1"
+path = "builtin:starter/fashion-resnet8.onnx"
+image = { scale = 0.00392156862745098, mean = [0.2860], std = [0.3530] }
+
+[[schemes]]
+name = "fp32"
+kind = "fp32"
+
+[[schemes]]
+name = "int8-dynamic"
+kind = "int8-dynamic"
+
+[[scenarios]]
+name = "one"
+kind = "single-stream"
+
+[[scenarios]]
+name = "eight"
+kind = "multi-stream"
+
+[[scenarios]]
+name = "many"
+kind = "offline"
+batch_size = 32
+
+[[workloads]]
+name = "classify"
+rubric = "fashion-classification"
+models = ["resnet8"]
+
+[protocol]
+block_s = 0.02
+minimum_rounds = 4
+time_limit_s = 0.2
+warm_up_s = 0.05
+test_set = "quick"
+"""
+
+
+def test_one_eight_and_many_samples_a_query(tmp_path: Path) -> None:
+    (tmp_path / "patterns.toml").write_text(SUITE)
+    ran = lynxbench("sweep", "patterns.toml", "--json", home=tmp_path)
+    assert ran.code == 0, ran.err
+    rows = {(row["scenario"], row["scheme"]): row for row in ran.json()["records"]}
+    assert len(rows) == 6
+    assert {row["status"] for row in rows.values()} == {"ok"}
+    kinds = {scenario: (row["scenario_kind"], row["batch_size"]) for (scenario, _), row in rows.items()}
+    assert kinds == {"one": ("single-stream", 1), "eight": ("multi-stream", 8), "many": ("offline", 32)}
+    latencies = pq.read_table(tmp_path / "results" / "patterns" / "latencies.parquet").to_pylist()
+    for row in rows.values():
+        own = np.array([x["latency_ns"] for x in latencies if x["cell_id"] == row["cell_id"] and not x["excluded"]])
+        # A query is one latency, however many samples it holds; throughput counts samples.
+        assert row["latency_n"] == len(own)
+        assert np.isclose(row["throughput_per_s"], row["batch_size"] * len(own) / (own.sum() / 1e9), rtol=1e-9)
+    # A candidate includes its batch size: what it answers at eight is kept apart from what it answers alone.
+    assert len({row["predictions_id"] for row in rows.values()}) == 6
+
+    shown = lynxbench("show", "results/patterns", home=tmp_path)
+    heading = next(line for line in shown.out.splitlines() if line.startswith("scheme"))
+    assert "eight 8" in heading
+    assert "batch 32" in heading
