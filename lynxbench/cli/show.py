@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 from lynxbench.cli.findings import findings
@@ -80,7 +81,7 @@ def print_results(records: Sequence[Record], folder: Path, *, as_json: bool) -> 
         mine = [record for record in records if record["workload"] == workload]
         _table(console, workload, mine)
         for sentence in findings(mine):
-            console.print(f"  • {plain(sentence)}", markup=False)
+            _hang(console, "  • ", plain(sentence))
         console.print()
     if any(record["status"] in MEASURED and not record["is_reference"] for record in records):
         console.print(_LEGEND, style="dim", markup=False)
@@ -119,7 +120,7 @@ def _table(console: Any, workload: str, records: Sequence[Record]) -> None:
     }
     rows: list[tuple[str | None, dict[str, str], str]] = []
     for model in dict.fromkeys(str(r["model"]) for r in records):
-        rows.append((model, dict.fromkeys(order, ""), ""))
+        rows.append((model, {**dict.fromkeys(order, ""), "scheme": model}, ""))
         for record in (r for r in records if r["model"] == model and r["scenario"] == base):
             twins = {
                 column: next((r for r in records if r["scenario"] == scenario and _same(r, record)), None)
@@ -141,6 +142,12 @@ def _table(console: Any, workload: str, records: Sequence[Record]) -> None:
         console.print(
             Text(f"  (left out for width: {', '.join(left_out)}; widen the terminal, or --json)", style="dim")
         )
+
+
+def _hang(console: Any, lead: str, text: str) -> None:
+    """Print `lead` and `text`, with the lines that follow set in under the first."""
+    lines = wrap(text, console.width, initial_indent=lead, subsequent_indent="    ", break_on_hyphens=False)
+    console.print("\n".join(lines), markup=False, soft_wrap=True)
 
 
 def _fitting(
@@ -250,7 +257,7 @@ def _not_measured(console: Any, records: Sequence[Record]) -> None:
             some = "; ".join(named[:_MOST_NAMES]) + (
                 f" and {len(named) - _MOST_NAMES} more" if named[_MOST_NAMES:] else ""
             )
-            console.print(f"  {status}: {plain(some)}: {plain(reason)}", markup=False, soft_wrap=True)
+            _hang(console, "  ", f"{status}: {plain(some)}: {plain(reason)}")
         console.print()
     codes: dict[str, tuple[str, int]] = {}
     for record in records:
@@ -261,10 +268,10 @@ def _not_measured(console: Any, records: Sequence[Record]) -> None:
         console.print("worth knowing", style="bold")
         ordered = sorted(codes.items(), key=lambda item: -item[1][1])
         for code, (advice, count) in ordered[:_MOST_WARNINGS]:
-            console.print(f"  {code} ({count} of {len(records)} cells): {plain(advice)}", markup=False, soft_wrap=True)
+            _hang(console, "  ", f"{code} ({count} of {len(records)} cells): {plain(advice)}")
         if ordered[_MOST_WARNINGS:]:
             rest = ", ".join(f"{code} ({count})" for code, (_, count) in ordered[_MOST_WARNINGS:])
-            console.print(f"  and {rest}: each with advice in the records", markup=False, soft_wrap=True)
+            _hang(console, "  ", f"and {rest}: each with advice in the records")
         console.print()
 
 
