@@ -10,6 +10,7 @@ from typing import Any
 
 from lynxbench import __version__
 from lynxbench.errors import FailureStatus
+from lynxbench.quantization import why_unsupported
 from lynxbench.specs.resolve import ResolvedSuite
 from lynxbench.specs.scheme import Calibration, Scheme
 from lynxbench.specs.suite import Model, Scenario, Workload
@@ -159,7 +160,8 @@ def _skip(resolved: ResolvedSuite, deployment: Deployment, unavailable: Mapping[
             "unsupported",
             f"executor {executor.name} does not run {deployment.scheme.kind} (it runs {', '.join(executor.schemes)})",
         )
-    return None
+    reason = why_unsupported(deployment.scheme)
+    return None if reason is None else Skip("unsupported", reason)
 
 
 def _identity(

@@ -76,3 +76,17 @@ def test_one_eight_and_many_samples_a_query(tmp_path: Path) -> None:
     heading = next(line for line in shown.out.splitlines() if line.startswith("scheme"))
     assert "eight 8" in heading
     assert "batch 32" in heading
+
+
+def test_a_dry_run_tells_what_no_runtime_has_kernels_for(tmp_path: Path) -> None:
+    scheme = '[[schemes]]\nname = "s8u8"\nkind = "int8-static"\nactivation_type = "int8"\nweight_type = "uint8"\n'
+    calibration = (
+        '[[calibrations]]\nname = "train"\nsource = "builtin:starter/fashion-calibration.npz"\n'
+        'split = "train"\nstratify_by = "label"\ncount = 128\nseed = 1\n'
+    )
+    text = SUITE.replace("[[workloads]]", f"{scheme}\n{calibration}\n[[workloads]]")
+    text = text.replace('models = ["resnet8"]', 'models = ["resnet8"]\ncalibrations = ["train"]')
+    (tmp_path / "patterns.toml").write_text(text)
+    ran = lynxbench("sweep", "patterns.toml", "--dry-run", home=tmp_path)
+    assert ran.code == 0, ran.err
+    assert "no kernels for int8 activations with uint8 weights" in " ".join(ran.out.split())
