@@ -4,6 +4,7 @@ Callables and a clock come in, frozen results go out. This room knows nothing of
 prints nothing and stores nothing. It imports `lynxbench.errors` and below only; SciPy is imported when first needed.
 
     blocks        in the worker: one closed-loop block of runs, the warm-up, the harness's own overhead
+    open_loop     in the worker: one block of the server scenario, whose queries arrive when they do
     counters      in the worker: what the operating system says about CPU time and time spent waiting for a CPU
     rounds        in the parent: rounds in which every entrant gets one block, until the ratios are tight
     ratios        the ratio to the reference, formed within a round, and its interval
@@ -17,6 +18,7 @@ from __future__ import annotations
 from lynxbench.measurement.advice import TimingWarning
 from lynxbench.measurement.blocks import Block, WarmUp, harness_overhead_ns, time_block, warm_up
 from lynxbench.measurement.counters import Counters, read_counters
+from lynxbench.measurement.open_loop import lateness_ratio, poisson_arrivals_ns, serve_block
 from lynxbench.measurement.percentiles import (
     Percentile,
     early_stopping_samples,
@@ -52,12 +54,15 @@ __all__ = [
     "WarmUp",
     "early_stopping_samples",
     "harness_overhead_ns",
+    "lateness_ratio",
     "least_samples",
     "percentile_estimate",
+    "poisson_arrivals_ns",
     "ratio_interval",
     "read_counters",
     "run_rounds",
     "select_blocks",
+    "serve_block",
     "summarise",
     "time_block",
     "warm_up",

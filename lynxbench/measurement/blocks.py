@@ -53,6 +53,10 @@ class Block:
     involuntary_switches  times one of its threads was put off its CPU
     steal_ns              CPU time the hypervisor took from the whole machine meanwhile; None where unreadable
     next_query            position of the query that the next block should begin with
+    scheduled_ns          [n] when each query was to arrive, from `started_ns` on; None for closed loops. There
+                          `latencies_ns` runs from this time, so that done is scheduled + latency
+    issued_ns             [n] when it was really handed over, from `started_ns` on; None likewise
+    unserved              queries that had arrived but were not served any more
     """
 
     latencies_ns: npt.NDArray[np.int64]
@@ -63,9 +67,22 @@ class Block:
     involuntary_switches: int
     steal_ns: int | None
     next_query: int
+    scheduled_ns: npt.NDArray[np.int64] | None = None
+    issued_ns: npt.NDArray[np.int64] | None = None
+    unserved: int = 0
 
     def __len__(self) -> int:
         return len(self.latencies_ns)
+
+    @property
+    def busy_ns(self) -> int:
+        """What throughput is formed over: the latencies' sum in a closed loop, else the time from first to last."""
+        return self.wall_ns if self.scheduled_ns is not None else int(self.latencies_ns.sum())
+
+    @property
+    def lateness_ns(self) -> npt.NDArray[np.int64] | None:
+        """[n] how much later than scheduled each query was issued; None for closed loops."""
+        return None if self.scheduled_ns is None or self.issued_ns is None else self.issued_ns - self.scheduled_ns
 
     @property
     def delay_ratio(self) -> float | None:
