@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -34,11 +35,32 @@ def corrupt(
     function = CORRUPTIONS[corruption]
     corrupted = np.empty_like(images)
     for index, identity in enumerate(ids):
-        word = hashlib.sha256(f"{seed}\0{corruption}\0{severity}\0{identity}".encode()).digest()
-        random = np.random.default_rng(np.frombuffer(word, dtype="<u4"))
+        random = _stream(seed, corruption, severity, identity)
         image = function(images[index].astype(np.float64) / 255.0, severity - 1, random)
         corrupted[index] = np.rint(np.clip(image, 0.0, 1.0) * 255.0).astype(np.uint8)
     return corrupted
+
+
+def noise(inputs: npt.NDArray[Any], seed: int, ids: Sequence[str]) -> npt.NDArray[Any]:
+    """Random inputs of the same shape and type, each from a stream of its own id: what no sample looks like.
+
+    Images ([n, …] uint8): every value uniform on 0–255. Text ([n] str): as many characters as the sample has, drawn
+    uniformly from all that occur in `inputs`, so that a model's vocabulary still knows them.
+    """
+    random = np.empty_like(inputs)
+    characters = sorted(set("".join(inputs.tolist()))) if inputs.dtype.kind == "U" else []
+    for index, identity in enumerate(ids):
+        stream = _stream(seed, "noise", 0, identity)
+        if inputs.dtype.kind == "U":
+            random[index] = "".join(stream.choice(characters, size=len(inputs[index]))) if inputs[index] else ""
+        else:
+            random[index] = stream.integers(0, 256, inputs[index].shape, dtype=np.uint8)
+    return random
+
+
+def _stream(seed: int, corruption: str, severity: int, identity: str) -> np.random.Generator:
+    word = hashlib.sha256(f"{seed}\0{corruption}\0{severity}\0{identity}".encode()).digest()
+    return np.random.default_rng(np.frombuffer(word, dtype="<u4"))
 
 
 def _gaussian_noise(image: Image, level: int, random: np.random.Generator) -> Image:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +27,7 @@ class Choice:
     """What a declaration (in `file`, under `key`) says about the samples it wants.
 
     `answers_needed`: labels or targets must be there (a test set), not only where the file has them (calibration).
+    `where`: only samples whose field (a role or a column) has one of the values, compared as text.
     """
 
     task: str
@@ -38,6 +39,7 @@ class Choice:
     answers_needed: bool
     file: str
     key: str
+    where: Mapping[str, tuple[str | int, ...]] = field(default_factory=dict)
 
     @property
     def roles(self) -> dict[str, str]:
@@ -49,7 +51,7 @@ def pick(table: Table, choice: Choice) -> tuple[npt.NDArray[np.int64], dict[str,
     """Chosen positions, and the columns by role at those positions: `input` and `id` (text, unique) are always there.
 
     Raises `DeclarationError` for an unknown role, a missing column, inputs of the wrong type, a count beyond the
-    file, a field that cannot be stratified by, and ids that repeat.
+    file, a field that cannot be stratified or filtered by, and ids that repeat.
     """
     unknown = sorted(set(choice.fields) - set(ROLES))
     if unknown:
@@ -80,26 +82,56 @@ def further_fields(table: Table, chosen: npt.NDArray[np.int64], choice: Choice) 
 
 
 def _select(table: Table, choice: Choice, columns: Mapping[str, Column]) -> npt.NDArray[np.int64]:
-    if choice.selection != "all" and choice.count > len(table):
+    eligible = _eligible(table, choice, columns)
+    if choice.selection != "all" and choice.count > len(eligible):
+        held = f"{table.file.name} holds" + (" of that kind" if choice.where else "")
         raise _wrong(
             choice.file,
             f"{choice.key}.count",
             "more than there are",
             value=str(choice.count),
-            expected=f"at most {len(table)}, as many as {table.file.name} holds",
+            expected=f"at most {len(eligible)}, as many as {held}",
         )
-    by = columns.get(choice.stratify_by, table.columns.get(choice.stratify_by))
-    if choice.selection == "stratified" and (by is None or by.ndim != 1):
-        fields = sorted({*columns, *table.columns})
-        plain = [name for name in fields if columns.get(name, table.columns.get(name, np.empty(0))).ndim == 1]
-        raise _wrong(
-            choice.file,
-            f"{choice.key}.stratify_by",
-            f"{table.file.name} has no such field with one value a sample",
-            value=repr(choice.stratify_by),
-            expected="one of: " + ", ".join(plain),
-        )
-    return select(choice.selection, len(table), choice.count, choice.seed, by)
+    by = None
+    if choice.selection == "stratified":
+        by = _plain_field(table, choice, columns, choice.stratify_by, "stratify_by")[eligible]
+    return eligible[select(choice.selection, len(eligible), choice.count, choice.seed, by)]
+
+
+def _eligible(table: Table, choice: Choice, columns: Mapping[str, Column]) -> npt.NDArray[np.int64]:
+    """Positions of the samples that `where` leaves, in the file's order."""
+    kept = np.ones(len(table), dtype=np.bool_)
+    for name, values in choice.where.items():
+        column = _plain_field(table, choice, columns, name, f"where.{name}").astype(np.str_)
+        absent = [value for value in values if str(value) not in set(column.tolist())]
+        if absent:
+            held = sorted(set(column.tolist()))
+            expected = ", ".join(held[:12]) + (", …" if held[12:] else "")
+            raise _wrong(
+                choice.file,
+                f"{choice.key}.where.{name}",
+                f"no sample of {table.file.name} has this value",
+                value=repr(absent[0]),
+                expected=f"one of: {expected}",
+            )
+        kept &= np.isin(column, [str(value) for value in values])
+    return np.flatnonzero(kept)
+
+
+def _plain_field(table: Table, choice: Choice, columns: Mapping[str, Column], name: str, key: str) -> Column:
+    """The role or column called `name`, which must hold one value a sample."""
+    found = columns.get(name, table.columns.get(name))
+    if found is not None and found.ndim == 1:
+        return found
+    fields = sorted({*columns, *table.columns})
+    plain = [other for other in fields if columns.get(other, table.columns.get(other, np.empty(0))).ndim == 1]
+    raise _wrong(
+        choice.file,
+        f"{choice.key}.{key}",
+        f"{table.file.name} has no such field with one value a sample",
+        value=repr(name),
+        expected="one of: " + ", ".join(plain),
+    )
 
 
 def _check_inputs(inputs: Column, task: str, file: Path, name: str) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lynxbench.datasets.corruptions import corrupt
+from lynxbench.datasets.corruptions import corrupt, noise
 from lynxbench.datasets.picking import IMAGE_TASKS, Choice, further_fields, pick
 from lynxbench.datasets.predictions import Column
 from lynxbench.datasets.sources import read_table
@@ -173,13 +173,24 @@ def calibration_samples(calibration: Calibration, file: Path, declared_in: Path,
         answers_needed=False,
         file=str(declared_in),
         key=f"calibrations.{calibration.name}",
+        where=calibration.where,
     )
     table = read_table(file)
     _, columns = pick(table, choice)
+    inputs, ids = columns["input"], columns["id"].tolist()
+    if calibration.kind == "noise":
+        # Nothing of the samples is left, so neither are their labels, nor can their content be asked.
+        random = noise(inputs, calibration.seed, ids)
+        return Samples(ids=columns["id"], source_ids=columns["id"], inputs=random, contents=_contents(random))
+    if calibration.corruption != "none":
+        if task not in IMAGE_TASKS:
+            message = f"corruption {calibration.corruption!r} is for images, the task is {task}"
+            raise DeclarationError([Problem(str(declared_in), f"{choice.key}.corruption", message)])
+        inputs = corrupt(inputs.astype(np.uint8), calibration.corruption, calibration.severity, calibration.seed, ids)
     return Samples(
         ids=columns["id"],
         source_ids=columns["id"],
-        inputs=columns["input"],
+        inputs=inputs,
         contents=_contents(columns["input"]),
         labels=_labels(columns["label"], (), table.file, choice) if "label" in columns else None,
         targets=columns.get("target"),

@@ -13,6 +13,7 @@ Imports `datasets`, `specs` and `errors` only. Knows nothing of time, models or 
   number of strata moves a figure.
 """
 
+from lynxbench.scoring.disclosure import Disclosure, disclose, disclosure_fields
 from lynxbench.scoring.metrics import METRICS
 from lynxbench.scoring.results import Agreement, Score, Scores, Verdict, VerdictName
 from lynxbench.scoring.rules import Finding, check_rubric
@@ -21,11 +22,14 @@ from lynxbench.scoring.score import score
 __all__ = [
     "METRICS",
     "Agreement",
+    "Disclosure",
     "Finding",
     "Score",
     "Scores",
     "Verdict",
     "VerdictName",
     "check_rubric",
+    "disclose",
+    "disclosure_fields",
     "score",
 ]

@@ -7,6 +7,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from lynxbench.specs.base import Name, Spec
+from lynxbench.specs.rubric import CorruptionName
 
 SchemeKind = Literal["fp32", "fp16", "int8-dynamic", "int8-static"]
 CalibrationMethod = Literal["minmax", "percentile", "entropy"]
@@ -94,7 +95,10 @@ class Scheme(Spec):
 
 
 class Calibration(Spec):
-    """A declared calibration reader: which samples, picked how, in which order and batches."""
+    """A declared calibration reader: which samples, picked how, in which order and batches.
+
+    A suite may declare several (in-domain, corrupted, one class, tiny, noise) and build the same scheme on each.
+    """
 
     name: Name = Field(description="how results call this calibration set")
     source: str = Field(description="data file, relative to the declaring file, or builtin:PATH")
@@ -107,3 +111,33 @@ class Calibration(Spec):
     fields: dict[str, str] = Field(
         default_factory=dict, description="which column holds what, as in a rubric's test set"
     )
+    where: dict[str, tuple[str | int, ...]] = Field(
+        default_factory=dict, description="only samples whose field has one of these values, such as { label = [0] }"
+    )
+    kind: Literal["samples", "noise"] = Field(
+        default="samples", description="noise: seeded random inputs of the size of the samples instead of them"
+    )
+    corruption: CorruptionName = Field(default="none", description="the samples as a rubric's view would show them")
+    severity: int | None = Field(default=None, ge=1, le=5, description="1 (mild) to 5 (heavy)")
+    allow_overlap: bool = Field(
+        default=False, description="samples that are also scored are no error; no result is decision-grade then"
+    )
+    allow_fewer: bool = Field(
+        default=False, description="fewer samples than the rubric asks for; no result is decision-grade then"
+    )
+
+    @model_validator(mode="after")
+    def _only_what_has_an_effect(self) -> Self:
+        if (self.corruption == "none") != (self.severity is None):
+            raise ValueError("a corruption needs a severity from 1 to 5, and without one there is no severity")
+        if self.kind == "noise" and self.corruption != "none":
+            raise ValueError(f"corruption {self.corruption!r} has no effect on noise")
+        empty = sorted(field for field, values in self.where.items() if not values)
+        if empty:
+            raise ValueError(f"where.{empty[0]} is an empty list: no sample has one of no values")
+        return self
+
+    def options(self) -> dict[str, Any]:
+        """What was done to the samples beyond picking them; empty for plain samples."""
+        given = self.model_dump(mode="json", include={"where", "kind", "corruption", "severity"}, exclude_defaults=True)
+        return dict(given)

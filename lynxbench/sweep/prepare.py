@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,10 +37,15 @@ class SampleSet:
 
 @dataclass(frozen=True)
 class CalibrationSet:
-    """Calibration samples; the digest covers content, order and batches."""
+    """Calibration samples; the digest covers content, order and batches.
+
+    `overlap_n`: how many of them are also scored. `minimum_n`: how many the rubric asks for at least.
+    """
 
     samples: Samples
     digest: str
+    overlap_n: int
+    minimum_n: int
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,8 @@ def prepare(resolved: ResolvedSuite) -> Material:
     """Read models, test sets and calibration sets, and check them against each other.
 
     Raises `DeclarationError` with every problem: a file that is no ONNX model, a wrong digest, an empty test set,
-    calibration samples that are also asked, too few of them, an unknown metric.
+    calibration samples that are also asked or too few (unless the suite allows it), two sets that are the same, an
+    unknown metric.
     """
     problems: list[Problem] = []
     models = {}
@@ -86,20 +92,28 @@ def prepare(resolved: ResolvedSuite) -> Material:
             except DeclarationError as error:
                 problems.extend(error.problems)
                 continue
-            if calibration.count < rubric.spec.calibration.minimum_count:
+            minimum = rubric.spec.calibration.minimum_count
+            if calibration.count < minimum and not calibration.allow_fewer:
                 problems.append(
                     Problem(
                         str(resolved.file),
                         f"{key}.count",
                         f"rubric {rubric.spec.name} asks for more calibration samples",
                         value=str(calibration.count),
-                        expected=f"at least {rubric.spec.calibration.minimum_count}",
+                        expected=f"at least {minimum}",
+                        hint="or say allow_fewer = true: no result on it is decision-grade then",
                     )
                 )
-            if workload.name in test_sets:
-                problems.extend(_overlap(chosen, test_sets[workload.name].samples, key, workload.name, resolved.file))
+            shared = overlap(chosen, test_sets[workload.name].samples) if workload.name in test_sets else []
+            if shared and not calibration.allow_overlap:
+                problems.append(_overlapping(shared, len(chosen), key, workload.name, resolved.file))
             digest = hashlib.sha256(f"{chosen.fingerprint()}\0{calibration.batch_size}".encode()).hexdigest()
-            calibrations[workload.name, calibration.name] = CalibrationSet(chosen, digest)
+            # Cells are told apart by what they were built from: the same set twice would be one result under two names.
+            for (where, name), other in calibrations.items():
+                if where == workload.name and other.digest == digest:
+                    message = f"the same samples in the same order and batches as calibration {name!r}"
+                    problems.append(Problem(str(resolved.file), key, message, hint="leave one of them out"))
+            calibrations[workload.name, calibration.name] = CalibrationSet(chosen, digest, len(shared), minimum)
     problems.extend(_images_fit(resolved, models, test_sets))
     problems.extend(rubric_problems(resolved.rubrics.values()))
     if problems:
@@ -210,22 +224,16 @@ def _image_fit(
     return problems
 
 
-def _overlap(calibration: Samples, test: Samples, key: str, workload: str, file: Path) -> list[Problem]:
-    shared = overlap(calibration, test)
-    if not shared:
-        return []
+def _overlapping(shared: Sequence[str], count: int, key: str, workload: str, file: Path) -> Problem:
     some = ", ".join(shared[:5]) + (", …" if len(shared) > 5 else "")
-    return [
-        Problem(
-            str(file),
-            f"{key}.source",
-            f"{len(shared)} of {len(calibration)} calibration samples are also in the test set of "
-            f"workload {workload!r}",
-            value=f"ids {some}",
-            expected="calibration samples that are never scored",
-            hint="calibrate on another split",
-        )
-    ]
+    return Problem(
+        str(file),
+        f"{key}.source",
+        f"{len(shared)} of {count} calibration samples are also in the test set of workload {workload!r}",
+        value=f"ids {some}",
+        expected="calibration samples that are never scored",
+        hint="calibrate on another split, or say allow_overlap = true: no result on it is decision-grade then",
+    )
 
 
 def rubric_problems(rubrics: Iterable[Declared[Rubric]]) -> list[Problem]:
