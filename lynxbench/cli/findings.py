@@ -36,21 +36,20 @@ def findings(records: Sequence[Record]) -> list[str]:
 def _recommendation(shown: Sequence[Record]) -> Iterable[str]:
     """What to deploy, model by model; in one sentence where one scheme serves them all."""
     reference = shown[0]["reference_scheme"]
-    sure = [r for r in shown if r["verdict"] == "robust" and _surely_faster(r)]
+    sure = [r for r in shown if r["verdict"] == "robust" and _surely_faster(r) and _disclosed(r)]
     models = list(dict.fromkeys(r["model"] for r in shown))
     by_scheme = {name: [r for r in sure if _scheme(r) == name] for name in dict.fromkeys(map(_scheme, sure))}
     everywhere = {scheme: mine for scheme, mine in by_scheme.items() if {r["model"] for r in mine} == set(models)}
     if len(models) > 1 and everywhere:
-        best, mine = max(everywhere.items(), key=lambda item: min(r["throughput_ratio_low"] for r in item[1]))
+        best, mine = max(everywhere.items(), key=lambda item: min(map(_low, item[1])))
         yield f"{best} is robust on all {len(models)} models and {_span(mine)} times as fast as {reference}."
         return
     for model in models:
         mine = [r for r in sure if r["model"] == model]
         if mine:
-            row = max(mine, key=lambda r: r["throughput_ratio_low"])
+            row = max(mine, key=_low)
             yield (
-                f"{model}: {_scheme(row)} is robust and {row['throughput_ratio']:.2f} times as fast as {reference} "
-                f"(Δ {_delta(row)})."
+                f"{model}: {_scheme(row)} is robust and {_span([row])} times as fast as {reference} (Δ {_delta(row)})."
             )
         elif any(_surely_faster(r) for r in shown if r["model"] == model):
             yield f"{model}: keep {reference}; no scheme is both faster and robust beyond doubt."
@@ -91,7 +90,7 @@ def _hidden(shown: Sequence[Record]) -> Iterable[str]:
 
 
 def _slower(shown: Sequence[Record]) -> Iterable[str]:
-    slower = [r for r in shown if r["throughput_ratio_high"] is not None and r["throughput_ratio_high"] < SLOWER]
+    slower = [r for r in shown if _surely_slower(r)]
     for scheme in dict.fromkeys(map(_scheme, slower)):
         mine = [r for r in slower if _scheme(r) == scheme]
         models = ", ".join(str(r["model"]) for r in mine)
@@ -135,12 +134,33 @@ def _needed(rows: Sequence[Record]) -> str:
     return f"; about {span} would decide"
 
 
+def speed_of(row: Record) -> tuple[float | None, float | None, float | None]:
+    """Value and interval of a row's speed over the reference's: throughput, or median latency where a rate is given."""
+    name = "p50_ratio" if row["scenario_kind"] == "server" else "throughput_ratio"
+    return row[name], row[f"{name}_low"], row[f"{name}_high"]
+
+
+def _low(row: Record) -> float:
+    low = speed_of(row)[1]
+    return 0.0 if low is None else low
+
+
 def _surely_faster(row: Record) -> bool:
-    return row["throughput_ratio_low"] is not None and row["throughput_ratio_low"] > 1
+    return _low(row) > 1
+
+
+def _disclosed(row: Record) -> bool:
+    """Nothing is missing that a claim would need, such as calibration samples enough for the rubric."""
+    return all(item["held"] for item in row["disclosure"] or ())
+
+
+def _surely_slower(row: Record) -> bool:
+    high = speed_of(row)[2]
+    return high is not None and high < SLOWER
 
 
 def _span(rows: Sequence[Record]) -> str:
-    speeds = sorted(r["throughput_ratio"] for r in rows)
+    speeds = sorted(speed_of(r)[0] or 0.0 for r in rows)
     return f"{speeds[0]:.2f}" if len(speeds) == 1 else f"{speeds[0]:.2f} to {speeds[-1]:.2f}"
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from textwrap import wrap
 from typing import Any
 
-from lynxbench.cli.findings import findings
+from lynxbench.cli.calibrations import by_calibration, told_apart, undisclosed
+from lynxbench.cli.findings import findings, speed_of
 from lynxbench.cli.text import change, duration, fraction, plain, ratio, size
 from lynxbench.errors import UsageError
 from lynxbench.records.record import MEASURED, Record
@@ -33,9 +34,10 @@ _GAP = 2
 _MOST_WARNINGS = 4
 _MOST_NAMES = 4
 _LEGEND = (
-    "speed: throughput over the reference's, ± the wider half of its interval · Δ: score less the reference's on "
-    "the same samples · robust: the whole interval of the loss lies within the tolerance · –: too few samples to say"
+    "speed: throughput over the reference's{server}, ± the wider half of its interval · Δ: score less the reference's "
+    "on the same samples · robust: the whole interval of the loss lies within the tolerance · –: too few samples to say"
 )
+_SERVER_LEGEND = " (at a given rate: its median latency over this one's)"
 PIPED_WIDTH = 160  # a file or a pager has no width of its own
 _STYLES = {"robust": "green", "fragile": "red", "inconclusive": "yellow", "reference": "dim"}
 
@@ -79,12 +81,14 @@ def print_results(records: Sequence[Record], folder: Path, *, as_json: bool) -> 
     console = Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
     for workload in dict.fromkeys(str(record["workload"]) for record in records):
         mine = [record for record in records if record["workload"] == workload]
-        _table(console, workload, mine)
-        for sentence in findings(mine):
+        named = told_apart(mine)
+        _table(console, workload, named)
+        for sentence in dict.fromkeys([*findings(named), *by_calibration(mine), *undisclosed(named)]):
             _hang(console, "  • ", plain(sentence))
         console.print()
     if any(record["status"] in MEASURED and not record["is_reference"] for record in records):
-        console.print(_LEGEND, style="dim", markup=False)
+        server = _SERVER_LEGEND if any(record["scenario_kind"] == "server" for record in records) else ""
+        console.print(_LEGEND.format(server=server), style="dim", markup=False)
         console.print()
     _not_measured(console, records)
     _where(console, records, folder)
@@ -111,7 +115,9 @@ def _table(console: Any, workload: str, records: Sequence[Record]) -> None:
         f"{first['rubric']} {first['rubric_version']}, {first['test_set_n']:,} samples"
         f"{'' if size_note == 'standard' else f' ({size_note} test set)'}, tolerance {_tolerance(first, unit)}"
     )
-    about = f"{asked}, {base}, batch {base_batch}, {_threads(lead)}"
+    pattern = next(r for r in records if r["scenario"] == base)
+    queries = f"batch {base_batch}" if pattern["rate_per_s"] is None else f"{pattern['rate_per_s']:g} queries/s"
+    about = f"{asked}, {base}, {queries}, {_threads(lead)}"
     console.print(Text(workload, style="bold") + Text(f"  {about}", style="dim"))
     headings = {
         "score": str(metric),
@@ -196,7 +202,7 @@ def _cells(record: Record, twins: Mapping[str, Record | None], unit: str) -> dic
 def _speed(record: Record) -> str:
     if record["is_reference"]:
         return "1×"
-    return ratio(record["throughput_ratio"], record["throughput_ratio_low"], record["throughput_ratio_high"])
+    return ratio(*speed_of(record))
 
 
 def _label(record: Record) -> str:
@@ -213,9 +219,12 @@ def _kind(records: Sequence[Record], scenario: str) -> str:
 
 
 def _heading(records: Sequence[Record], scenario: str) -> str:
-    """Offline is told by its batch size; two scenarios of other kinds may share theirs."""
-    size = next(int(r["batch_size"]) for r in records if r["scenario"] == scenario)
-    return f"batch {size}" if _kind(records, scenario) == "offline" else f"{scenario} {size}"
+    """Offline is told by its batch size, the server by its rate; two others may share their batch size."""
+    first = next(r for r in records if r["scenario"] == scenario)
+    if first["scenario_kind"] == "server":
+        return f"{first['rate_per_s']:g}/s"
+    size = int(first["batch_size"])
+    return f"batch {size}" if first["scenario_kind"] == "offline" else f"{scenario} {size}"
 
 
 def _unit(record: Record) -> str:

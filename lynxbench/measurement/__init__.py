@@ -18,7 +18,7 @@ from __future__ import annotations
 from lynxbench.measurement.advice import TimingWarning
 from lynxbench.measurement.blocks import Block, WarmUp, harness_overhead_ns, time_block, warm_up
 from lynxbench.measurement.counters import Counters, read_counters
-from lynxbench.measurement.open_loop import lateness_ratio, poisson_arrivals_ns, serve_block
+from lynxbench.measurement.open_loop import LATE_SERVICE_RATIO, lateness_ratio, poisson_arrivals_ns, serve_block
 from lynxbench.measurement.percentiles import (
     Percentile,
     early_stopping_samples,
@@ -37,6 +37,7 @@ from lynxbench.measurement.rounds import (
 from lynxbench.measurement.summary import Drift, Selection, Throughput, TimingSummary, select_blocks, summarise
 
 __all__ = [
+    "LATE_SERVICE_RATIO",
     "Block",
     "Counters",
     "Drift",

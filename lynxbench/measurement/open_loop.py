@@ -86,9 +86,9 @@ def serve_block(
         issued = _dispatch(arrivals, started_ns, served.waiting, clock_ns, spin_ns)
         served.finish(PATIENCE * duration_ns / 1e9)
         ended_ns = clock_ns()
-        after = counters()
+        after = counters()  # while the server's thread is still there to be counted
     finally:
-        served.finish(0.0)
+        served.end()
         sys.setswitchinterval(interval_s)
         if was_collecting:
             gc.enable()
@@ -123,6 +123,7 @@ class _Serving:
         self.count = 0
         self.error: BaseException | None = None
         self._stop = False
+        self._finished, self._may_end = threading.Event(), threading.Event()
         self._queries, self._first, self._clock_ns = queries, first, clock_ns
         self.thread = threading.Thread(target=self._serve, name="server", daemon=True)
 
@@ -138,15 +139,22 @@ class _Serving:
         except BaseException as error:  # the dispatcher's thread raises it
             self.error = error
         self.count = number
+        self._finished.set()
+        self._may_end.wait()
 
     def finish(self, patience_s: float) -> None:
-        """Let what waits be served for at most so long, then end the thread after the query in hand."""
-        if self.thread.ident is None or not self.thread.is_alive():
-            return
+        """Let what waits be served for at most so long, then only the query in hand; the thread stays."""
         self.waiting.put(False)
-        self.thread.join(patience_s)
+        self._finished.wait(patience_s)
         self._stop = True
-        self.thread.join()
+        self._finished.wait()
+
+    def end(self) -> None:
+        """End the thread, whatever it is at."""
+        if self.thread.ident is not None:
+            self._may_end.set()
+            self.finish(0.0)
+            self.thread.join()
 
 
 def _dispatch(
@@ -185,19 +193,23 @@ def _let_go() -> Callable[[], object]:
     return partial(time.sleep, 0)
 
 
-def lateness_ratio(block: Block) -> float | None:
-    """The 99th percentile of (issued − scheduled) over the median service time; None for a closed loop.
+def lateness_ratio(blocks: Sequence[Block]) -> float | None:
+    """The 99th percentile of (issued − scheduled) over the median service time; None for closed loops.
 
     A query's service begins when it is issued or when the one before it is done, whichever is later. Above
-    `LATE_SERVICE_RATIO` the block tells more about the harness than about the candidate.
+    `LATE_SERVICE_RATIO` the blocks tell more about the harness than about the candidate.
     """
-    lateness = block.lateness_ns
-    if lateness is None or block.scheduled_ns is None or block.issued_ns is None or len(block) == 0:
+    lateness: list[npt.NDArray[np.int64]] = []
+    service: list[npt.NDArray[np.int64]] = []
+    for block in blocks:
+        late = block.lateness_ns
+        if late is not None and block.scheduled_ns is not None and block.issued_ns is not None and len(block):
+            done = block.scheduled_ns + block.latencies_ns
+            lateness.append(late)
+            service.append(done - np.maximum(block.issued_ns, np.concatenate([[0], done[:-1]])))
+    if not lateness:
         return None
-    done = block.scheduled_ns + block.latencies_ns
-    begun = np.maximum(block.issued_ns, np.concatenate([[0], done[:-1]]))
-    service_ns = float(np.median(done - begun))
-    return float(np.percentile(lateness, 99)) / max(1.0, service_ns)
+    return float(np.percentile(np.concatenate(lateness), 99)) / max(1.0, float(np.median(np.concatenate(service))))
 
 
 def _usable_cores() -> int:

@@ -118,7 +118,7 @@ class _Lane:
         self.timed_ns += block.wall_ns
         # A clock tick too coarse to see a run at all must not make an infinite ratio.
         self.log_p50[number] = float(np.log(max(1.0, float(np.median(block.latencies_ns))) / self.samples_per_query))
-        self.log_mean[number] = float(np.log(max(1.0, float(block.latencies_ns.mean())) / self.samples_per_query))
+        self.log_mean[number] = float(np.log(max(1.0, block.busy_ns / len(block)) / self.samples_per_query))
         if block.excluded:
             self.excluded_rounds.add(number)
 

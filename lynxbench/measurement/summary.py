@@ -196,7 +196,7 @@ def summarise(
 def _throughput(blocks: Sequence[Block], samples_per_query: int, confidence: float) -> Throughput:
     """Runs over time as a ratio of block totals, its standard error by linearisation (Cochran, 6.3), times t."""
     runs = np.array([len(block) for block in blocks], dtype=np.float64)
-    seconds = np.array([block.latencies_ns.sum() for block in blocks], dtype=np.float64) / 1e9
+    seconds = np.array([block.busy_ns for block in blocks], dtype=np.float64) / 1e9
     if seconds.sum() <= 0:
         return Throughput(math.inf, None, None)
     rate = float(runs.sum() / seconds.sum())

@@ -144,6 +144,15 @@ SECTIONS: tuple[Section, ...] = (
             Field("calibration_n", "int64", "calibration samples", "samples", check="positive"),
             Field("calibration_seed", "int64", "seed of the selection"),
             Field("calibration_batch_size", "int64", "samples a calibration batch", "samples", check="positive"),
+            Field("calibration_options", "string", "corruption, filter and noise that were declared, as JSON"),
+            Field("calibration_overlap_n", "int64", "of them, also scored", "samples", check="non-negative"),
+            Field(
+                "calibration_minimum_n",
+                "int64",
+                "calibration samples that the rubric asks for at least",
+                "samples",
+                check="positive",
+            ),
         ),
     ),
     Section(
@@ -172,8 +181,9 @@ SECTIONS: tuple[Section, ...] = (
         "Scenario and protocol",
         (
             Field("scenario", "string", "name of the scenario", need="always"),
-            Field("scenario_kind", "string", "single-stream, multi-stream, offline", need="always"),
+            Field("scenario_kind", "string", "single-stream, multi-stream, offline, server", need="always"),
             Field("batch_size", "int64", "samples a query", "samples", "always", "positive"),
+            Field("rate_per_s", "float64", "server: arrivals a second, as declared", "1/s", check="positive"),
             Field("protocol", "string", "the protocol in effect, as JSON", need="always"),
             Field("rounds", "int64", "interleaved rounds", "rounds", "measured", "positive"),
             Field("stopped_by", "string", "precision or time-limit", need="measured"),
@@ -224,6 +234,8 @@ SECTIONS: tuple[Section, ...] = (
             Field("latency_n", "int64", "timed queries behind the percentiles", "queries", "measured", "positive"),
             Field("latency_mean_ns", "float64", "mean latency of a query", "ns", "measured", "positive"),
             Field("latency_min_ns", "float64", "shortest", "ns", "measured", "positive"),
+            Field("lateness_p50_ns", "float64", "server: median of issued less scheduled", "ns", check="non-negative"),
+            Field("lateness_p99_ns", "float64", "server: its 99th percentile", "ns", check="non-negative"),
             Field("latency_max_ns", "float64", "longest", "ns", "measured", "positive"),
             *_interval("p50_ns", "median latency of a query; null where n cannot support it", "ns", check="positive"),
             *_interval("p90_ns", "90th percentile; null where n cannot support it", "ns", check="positive"),
@@ -301,6 +313,14 @@ SECTIONS: tuple[Section, ...] = (
                 "samples",
                 check="positive",
             ),
+            Field("tolerance_loss", "float64", "the tolerance as a loss of the primary metric, in its unit"),
+            Field(
+                "decision_grade",
+                "bool",
+                "all items disclosed, and the loss's interval narrower than it or the tolerance; null: the reference",
+            ),
+            Field("decision_grade_why", "string", "what decision_grade rests on, or lacks"),
+            Field("disclosure", "disclosure", "task, model, metric, reference, calibration, strata", need="measured"),
             Field("worst_stratum", "string", "field=value of the stratum that loses most"),
             *_interval("worst_stratum_loss", "its loss", ""),
             Field(
@@ -334,6 +354,11 @@ BY_NAME: dict[str, Field] = {field.name: field for field in FIELDS}
 # A list of structures: name → (member, plain type, meaning).
 STRUCTURES: dict[str, tuple[tuple[str, str, str], ...]] = {
     "warnings": (("code", "string", "typed code"), ("advice", "string", "what to do about it")),
+    "disclosure": (
+        ("item", "string", "task, model, metric, reference, calibration or strata"),
+        ("held", "bool", "the record discloses it"),
+        ("why", "string", "what is disclosed, or what is missing"),
+    ),
     "nodes": (
         ("provider", "string", "execution provider"),
         ("op_type", "string", "ONNX op type"),

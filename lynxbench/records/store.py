@@ -228,7 +228,14 @@ def _schema(table: str) -> pa.Schema:
         return arrow_schema()
     if table == "latencies":
         return pa.schema(
-            [("cell_id", pa.string()), ("round", pa.int32()), ("excluded", pa.bool_()), ("latency_ns", pa.int64())]
+            [
+                ("cell_id", pa.string()),
+                ("round", pa.int32()),
+                ("excluded", pa.bool_()),
+                ("latency_ns", pa.int64()),
+                ("scheduled_ns", pa.int64()),
+                ("issued_ns", pa.int64()),
+            ]
         )
     return pa.schema(
         [

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from lynxbench.specs.base import Name, Sha256, Spec
 from lynxbench.specs.scheme import Calibration, Scheme
 
-ScenarioKind = Literal["single-stream", "multi-stream", "offline"]
+ScenarioKind = Literal["single-stream", "multi-stream", "offline", "server"]
 BudgetName = Literal["quick", "standard", "thorough"]
 
 
@@ -70,6 +70,8 @@ class Scenario(Spec):
 
     single-stream: one sample a query, the next when the last has come back. multi-stream: the same with queries of
     several samples, of which the latency is that of the whole query. offline: throughput at a batch size.
+    server: queries of one sample arrive at random (a Poisson process of `rate_per_s`), whether the last one is answered
+    or not; latency runs from the scheduled arrival.
     """
 
     name: Name = Field(description="how results call this scenario")
@@ -77,6 +79,8 @@ class Scenario(Spec):
     batch_size: int = Field(
         default=1, ge=1, description="samples a query; single-stream means 1, multi-stream 8 when left out"
     )
+
+    rate_per_s: float | None = Field(default=None, gt=0, description="server: arrivals a second, on average")
 
     @model_validator(mode="before")
     @classmethod
@@ -87,10 +91,16 @@ class Scenario(Spec):
 
     @model_validator(mode="after")
     def _queries_fit_the_kind(self) -> Self:
-        if self.kind == "single-stream" and self.batch_size != 1:
-            raise ValueError(f"single-stream sends one sample a query; batch_size is {self.batch_size}")
+        if self.kind in {"single-stream", "server"} and self.batch_size != 1:
+            raise ValueError(f"{self.kind} sends one sample a query; batch_size is {self.batch_size}")
         if self.kind == "multi-stream" and self.batch_size == 1:
             raise ValueError("multi-stream sends several samples a query; batch_size is 1: use single-stream")
+        if (self.kind == "server") != (self.rate_per_s is not None):
+            raise ValueError(
+                "server needs rate_per_s, the arrivals a second"
+                if self.kind == "server"
+                else f"rate_per_s is for server; {self.kind} sends the next query when the last has come back"
+            )
         return self
 
 
@@ -121,7 +131,10 @@ class Protocol(Spec):
     warm_up_runs: int = Field(default=50, ge=1)
     warm_up_s: float = Field(default=0.5, gt=0, description="warm-up ends when both runs and seconds are reached")
     worker_timeout_s: float = Field(default=600.0, gt=0, description="a worker that is silent for longer is killed")
-    seed: int = Field(default=0, ge=0, description="of the order within rounds")
+    worker_memory_bytes: int | None = Field(
+        default=None, ge=1, description="a worker that holds more is stopped; null: nine tenths of what the host has"
+    )
+    seed: int = Field(default=0, ge=0, description="of the order within rounds, and of the server's arrivals")
     test_set: Literal["quick", "standard", "thorough"] = Field(
         default="standard", description="which count of the rubric's test set"
     )

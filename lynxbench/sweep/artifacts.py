@@ -51,7 +51,7 @@ def build_artifacts(
         return {}
     workers = min(len(jobs), len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
     # Children start in the main thread (see `Child`); each thread below only talks to its own.
-    children = [Child(COMMAND) for _ in range(workers)]
+    children = [Child(COMMAND, memory_limit_bytes=setting.memory_limit_bytes) for _ in range(workers)]
     idle = list(children)
     replaced: list[Child] = []
 
@@ -73,7 +73,7 @@ def build_artifacts(
         # A builder that died took the jobs after it along: those are tried once more, each with a fresh child.
         for job, result in results.items():
             if isinstance(result, CellError) and "worker" in result.reason:
-                fresh = Child(COMMAND)
+                fresh = Child(COMMAND, memory_limit_bytes=setting.memory_limit_bytes)
                 replaced.append(fresh)
                 try:
                     results[job] = _build(fresh, job, setting)

@@ -19,9 +19,12 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, cast
 
+import psutil  # type: ignore[import-untyped]
+
 from lynxbench.errors import CellError, FailureStatus
 
 GRACE_S = 3.0  # between SIGTERM and SIGKILL
+LOOK_S = 0.25  # between two looks at a child's memory
 _PR_SET_PDEATHSIG = 1
 
 Handler = Callable[[dict[str, Any]], dict[str, Any]]
@@ -30,10 +33,15 @@ Handler = Callable[[dict[str, Any]], dict[str, Any]]
 class Child:
     """A running `python -m …` in a process group of its own.
 
-    Start it from the main thread: the kernel ends it when the thread that started it ends.
+    Start it from the main thread: the kernel ends it when the thread that started it ends. While the parent waits for
+    an answer it looks now and then at the child's resident memory, and ends it above `memory_limit_bytes`, before the
+    kernel has to choose whom to end.
     """
 
-    def __init__(self, argv: Sequence[str], env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, argv: Sequence[str], env: Mapping[str, str] | None = None, *, memory_limit_bytes: int | None = None
+    ) -> None:
+        self._memory_limit_bytes = memory_limit_bytes
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (closed by `close`)
         self._buffer = bytearray()
         self._process = subprocess.Popen(
@@ -54,7 +62,8 @@ class Child:
         """Send a request and wait for its answer.
 
         Raises `CellError`: ``timeout`` when nothing came in time (the child is then killed), the child's own
-        status and reason, ``oom`` when the kernel killed it, ``failed`` when it died otherwise.
+        status and reason, ``oom`` when it took more memory than it may or the kernel killed it, ``failed`` when it
+        died otherwise.
         """
         try:
             assert self._process.stdin is not None
@@ -73,7 +82,10 @@ class Child:
         end = time.monotonic() + timeout_s
         while b"\n" not in self._buffer:
             left = end - time.monotonic()
-            ready, _, _ = select.select([descriptor], [], [], max(0.0, left))
+            ready, _, _ = select.select([descriptor], [], [], min(max(0.0, left), LOOK_S))
+            if not ready and left > LOOK_S:
+                self._look_at_memory()
+                continue
             if not ready:
                 self.close()
                 raise CellError("timeout", f"no answer within {timeout_s:g} s; the worker was stopped")
@@ -81,9 +93,22 @@ class Child:
             if not chunk:
                 raise self._death()
             self._buffer += chunk
+        self._look_at_memory()  # what was answered between two looks counts too
         line, _, rest = bytes(self._buffer).partition(b"\n")
         self._buffer = bytearray(rest)
         return cast(dict[str, Any], json.loads(line))
+
+    def _look_at_memory(self) -> None:
+        if self._memory_limit_bytes is None:
+            return
+        with suppress(psutil.Error):
+            held = psutil.Process(self._process.pid).memory_info().rss
+            if held > self._memory_limit_bytes:
+                self.close()
+                limit = f"{self._memory_limit_bytes / 1e9:.2f} GB (protocol.worker_memory_bytes)"
+                raise CellError(
+                    "oom", f"the worker held {held / 1e9:.2f} GB, more than its limit of {limit}, and was stopped"
+                )
 
     def _death(self) -> CellError:
         try:

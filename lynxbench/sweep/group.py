@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import count
 from typing import Any, Protocol
 
 from lynxbench.datasets.predictions import Predictions
@@ -24,6 +25,7 @@ from lynxbench.sweep.wire import block_from_wire, load_predictions
 MODULE = "lynxbench.sweep.worker"
 # A block answers after its own time; this much beside it means that the worker hangs.
 BLOCK_GRACE_S = 60.0
+LEAST_ARRIVALS = 50  # on average, in a block of the server scenario
 
 
 @dataclass
@@ -57,18 +59,35 @@ Seats = Mapping[Deployment, Seat]
 
 @dataclass(frozen=True)
 class _Entrant:
-    """A cell in the rounds: a block is one request to its worker."""
+    """A cell in the rounds: a block is one request to its worker.
+
+    Under the server scenario the n-th block of every cell has the same arrivals, drawn from `seed` and n.
+    """
 
     cell: Cell
     seat: Seat
+    seeds: Iterator[int]
 
     @property
     def name(self) -> str:
         return self.cell.cell_id
 
     def block(self, duration_ns: int) -> Block:
-        request = {"do": "block", "scenario": self.cell.scenario.name, "duration_ns": duration_ns}
+        scenario = self.cell.scenario
+        request = {
+            "do": "block",
+            "scenario": scenario.name,
+            "duration_ns": duration_ns,
+            "rate_per_s": scenario.rate_per_s,
+            "seed": next(self.seeds),
+        }
         return block_from_wire(self.seat.ask(request, duration_ns / 1e9 + BLOCK_GRACE_S))
+
+
+def _block_ns(scenario: Scenario, block_s: float) -> int:
+    """A block is long enough for some arrivals: each begins with an empty queue, which a short one hardly leaves."""
+    least_s = 0.0 if scenario.rate_per_s is None else LEAST_ARRIVALS / scenario.rate_per_s
+    return round(max(block_s, least_s) * 1e9)
 
 
 class Watch(Protocol):
@@ -112,7 +131,8 @@ def _workers(seats: Seats, setting: Setting) -> Iterator[None]:
                 spec = setting.resolved.executors[seat.deployment.executor].spec
                 command = worker_command(spec, MODULE, python=setting.interpreters.get(spec.name))
                 # Thread pools of libraries beside ONNX Runtime must not compete with it.
-                seat.child = Child(command.argv, {**command.env, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"})
+                env = {**command.env, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+                seat.child = Child(command.argv, env, memory_limit_bytes=setting.memory_limit_bytes)
                 children.append(seat.child)
         yield
     finally:
@@ -213,7 +233,10 @@ class _GroupRun:
     def _rounds(self, cells: Sequence[Cell]) -> RoundsResult | None:
         """Rounds over the cells whose workers stand; None when there are none."""
         protocol = self._protocol
-        entrants = [_Entrant(c, self._seats[c.deployment]) for c in cells if self._seats[c.deployment].error is None]
+        seats = {cell: self._seats[cell.deployment] for cell in cells}
+        entrants = [
+            _Entrant(cell, seat, count(protocol.seed << 20)) for cell, seat in seats.items() if seat.error is None
+        ]
         if not entrants:
             return None
         # Without its reference a group is still timed; there are just no ratios to form.
@@ -226,7 +249,7 @@ class _GroupRun:
         return run_rounds(
             entrants,
             reference.name,
-            block_ns=round(protocol.block_s * 1e9),
+            block_ns=_block_ns(cells[0].scenario, protocol.block_s),
             minimum_rounds=protocol.minimum_rounds,
             time_limit_ns=round(protocol.time_limit_s * 1e9),
             half_width_ratio=protocol.ratio_half_width,

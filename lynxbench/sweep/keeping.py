@@ -12,7 +12,8 @@ from lynxbench.sweep.group import Seats
 from lynxbench.sweep.phases import Phases
 from lynxbench.sweep.plan import Deployment
 from lynxbench.sweep.progress import Meter, expected_s, steps
-from lynxbench.sweep.rows import Context, cell_record, latency_table, predictions_id
+from lynxbench.sweep.rows import Context, cell_record, predictions_id
+from lynxbench.sweep.timing import latency_table
 
 
 class Keeper:

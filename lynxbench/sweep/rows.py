@@ -9,21 +9,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from lynxbench import __version__
-from lynxbench.execution import Caution, HostFacts
-from lynxbench.measurement import EntrantRounds, RoundsResult, TimingSummary, TimingWarning, select_blocks, summarise
+from lynxbench.execution import HostFacts
+from lynxbench.measurement import RoundsResult
 from lynxbench.records.record import Record
 from lynxbench.records.schema import SCHEMA_VERSION
-from lynxbench.scoring import Score, Scores
+from lynxbench.scoring import Score, Scores, disclosure_fields
 from lynxbench.specs.resolve import ResolvedSuite
 from lynxbench.sweep.plan import Cell, Deployment, Group, Skip
 from lynxbench.sweep.prepare import Material
+from lynxbench.sweep.timing import invalid_load, timing_fields
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from lynxbench.sweep.artifacts import Artifact
     from lynxbench.sweep.group import Seat
 
@@ -61,7 +58,8 @@ def cell_record(context: Context, cell: Cell, seat: Seat, scores: Scores | None,
     trouble = _trouble(cell, seat, scores, result)
     if trouble is None and scores is not None and result is not None:
         try:
-            return Record({**declared, **_opened(seat), **_measured(context, cell, seat, scores, result)})
+            values = {**declared, **_opened(seat), **_measured(context, cell, seat, scores, result)}
+            return Record({**values, **disclosure_fields(values)})
         except ValueError as error:
             # A row that contradicts itself is a defect of ours; it costs this cell, not the sweep.
             trouble = ("failed", str(error))
@@ -81,13 +79,14 @@ def _trouble(cell: Cell, seat: Seat, scores: Scores | None, result: RoundsResult
         return "failed", f"no score goes with the speed: {scores.primary.reason}"
     if difference > RECHECK_TOLERANCE:
         return "rejected", f"after timing, {difference:.1%} of the answers differed from the accuracy pass"
-    return None
+    invalid = invalid_load(cell, entrant)
+    return None if invalid is None else ("rejected", invalid)
 
 
 def _measured(context: Context, cell: Cell, seat: Seat, scores: Scores, result: RoundsResult) -> dict[str, Any]:
     """The fields of a cell that was timed and scored."""
     assert seat.artifact is not None
-    timing, warnings = _timing(context, cell, seat, result.entrants[cell.cell_id], result)
+    timing, warnings = timing_fields(context, cell, seat, result.entrants[cell.cell_id], result)
     status = str(seat.opened["status"])
     return {
         **timing,
@@ -106,28 +105,6 @@ def _measured(context: Context, cell: Cell, seat: Seat, scores: Scores, result: 
 
 def _quantizer_notes(artifact: Artifact) -> list[dict[str, str]]:
     return [{"code": "quantizer_note", "advice": str(note)} for note in artifact.manifest["warnings"]]
-
-
-def latency_table(cell: Cell, result: RoundsResult) -> pa.Table:
-    """Raw latencies of a cell: one row a query, with its round and whether its block was left out."""
-    import pyarrow as pa
-
-    entrant = result.entrants[cell.cell_id]
-    used = set(select_blocks(entrant.blocks, _minimum(entrant)).used)
-    sizes = [len(block) for block in entrant.blocks]
-    return pa.table(
-        {
-            "cell_id": pa.array([cell.cell_id] * sum(sizes), pa.string()),
-            "round": pa.array(np.repeat(np.asarray(entrant.round_numbers, dtype=np.int32), sizes)),
-            "excluded": pa.array(np.repeat([index not in used for index in range(len(sizes))], sizes)),
-            "latency_ns": pa.array(np.concatenate([block.latencies_ns for block in entrant.blocks])),
-        }
-    )
-
-
-def _minimum(entrant: EntrantRounds) -> int:
-    """Fewest blocks that a summary may rest on: half of what there is, so that one bad spell does not decide."""
-    return max(1, len(entrant.blocks) // 2)
 
 
 def _declared(context: Context, cell: Cell) -> dict[str, Any]:
@@ -178,6 +155,7 @@ def _declared(context: Context, cell: Cell) -> dict[str, Any]:
         "scenario": cell.scenario.name,
         "scenario_kind": cell.scenario.kind,
         "batch_size": cell.scenario.batch_size,
+        "rate_per_s": cell.scenario.rate_per_s,
         "protocol": json.dumps(suite.protocol.model_dump(mode="json"), sort_keys=True),
         **_host(context.host),
     }
@@ -187,14 +165,18 @@ def _calibration(context: Context, deployment: Deployment) -> dict[str, Any]:
     calibration = deployment.calibration
     if calibration is None:
         return {}
+    chosen = context.material.calibrations[context.group.workload.name, calibration.name]
     return {
         "calibration": calibration.name,
-        "calibration_digest": context.material.calibrations[context.group.workload.name, calibration.name].digest,
+        "calibration_digest": chosen.digest,
         "calibration_split": calibration.split,
         "calibration_selection": calibration.selection,
         "calibration_n": calibration.count,
         "calibration_seed": calibration.seed,
         "calibration_batch_size": calibration.batch_size,
+        "calibration_options": json.dumps(calibration.options(), sort_keys=True),
+        "calibration_overlap_n": chosen.overlap_n,
+        "calibration_minimum_n": chosen.minimum_n,
     }
 
 
@@ -238,66 +220,6 @@ def _opened(seat: Seat) -> dict[str, Any]:
     }
 
 
-def _timing(
-    context: Context, cell: Cell, seat: Seat, entrant: EntrantRounds, result: RoundsResult
-) -> tuple[dict[str, Any], list[dict[str, str]]]:
-    """Timing fields and the warnings that go with them."""
-    prepared = seat.prepared[cell.scenario.name]
-    summary = summarise(
-        entrant.blocks,
-        context.resolved.suite.protocol.confidence,
-        minimum_blocks=_minimum(entrant),
-        samples_per_query=cell.scenario.batch_size,
-        harness_overhead_ns=prepared["harness_overhead_ns"],
-        cpus=context.host.logical_cores,
-    )
-    # Ratios count only against the declared reference; where that failed, another cell held its place in the rounds.
-    against_reference = any(c.is_reference and c.cell_id == result.reference for c in context.group.cells)
-    ratio = entrant.throughput_ratio if against_reference else None
-    p50_ratio = entrant.p50_ratio if against_reference else None
-    fields = {
-        "rounds": len(entrant.blocks),
-        "stopped_by": result.stopped_by,
-        "blocks_used": summary.blocks_used,
-        "blocks_excluded": summary.blocks_excluded,
-        "warm_up_runs": prepared["warm_up_runs"],
-        "warm_up_ns": prepared["warm_up_ns"],
-        "latency_n": summary.n_runs,
-        "latency_mean_ns": summary.mean_ns,
-        "latency_min_ns": float(summary.min_ns),
-        "latency_max_ns": float(summary.max_ns),
-        **_percentiles(summary),
-        "throughput_per_s": summary.throughput.value_per_s,
-        "throughput_per_s_low": summary.throughput.low_per_s,
-        "throughput_per_s_high": summary.throughput.high_per_s,
-        "throughput_ratio": None if ratio is None else ratio.value,
-        "throughput_ratio_low": None if ratio is None else ratio.low,
-        "throughput_ratio_high": None if ratio is None else ratio.high,
-        "p50_ratio": None if p50_ratio is None else p50_ratio.value,
-        "p50_ratio_low": None if p50_ratio is None else p50_ratio.low,
-        "p50_ratio_high": None if p50_ratio is None else p50_ratio.high,
-        "harness_overhead_ns": prepared["harness_overhead_ns"],
-        "cpu_over_wall_ratio": summary.cpu_over_wall_ratio,
-        "scheduler_delay_ratio": summary.scheduler_delay_ratio,
-    }
-    found: list[TimingWarning] = [*summary.warnings, *(entrant.warnings if against_reference else ())]
-    if prepared["warm_up_cut_short"]:
-        found.append(TimingWarning.WARM_UP_CUT_SHORT)
-    warnings = {warning.value: warning.advice for warning in found}
-    warnings.update({code: Caution(code).advice for code in seat.opened["cautions"]})
-    return fields, [{"code": code, "advice": advice} for code, advice in warnings.items()]
-
-
-def _percentiles(summary: TimingSummary) -> dict[str, float | None]:
-    fields: dict[str, float | None] = {}
-    for name, estimate in summary.percentiles.items():
-        supported = estimate.value_ns is not None
-        fields[f"{name}_ns"] = estimate.value_ns
-        fields[f"{name}_low_ns"] = estimate.low_ns if supported else None
-        fields[f"{name}_high_ns"] = estimate.high_ns if supported else None
-    return fields
-
-
 def _scores(cell: Cell, scores: Scores) -> dict[str, Any]:
     primary, worst = scores.primary, scores.worst_stratum
     fields: dict[str, Any] = {
@@ -319,6 +241,7 @@ def _scores(cell: Cell, scores: Scores) -> dict[str, Any]:
         # The reference at another batch size than its own is still compared with itself.
         "verdict": "reference" if cell.is_reference else scores.verdict.verdict,
         "required_n": scores.verdict.required_n,
+        "tolerance_loss": scores.verdict.tolerance_loss,
         "flip_rate": scores.agreement.flip_rate,
         "kl_divergence": scores.agreement.kl_divergence,
         "sqnr_db": scores.agreement.sqnr_db,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from lynxbench.execution import host_facts
 from lynxbench.specs.resolve import ResolvedSuite
 from lynxbench.sweep.prepare import Material
 
@@ -22,6 +23,15 @@ class Setting:
     interpreters: Mapping[str, str]
     work: Path
     cache: Path
+
+    @property
+    def memory_limit_bytes(self) -> int:
+        """What one child may hold: as declared, else nine tenths of what the machine or its container has."""
+        declared = self.resolved.suite.protocol.worker_memory_bytes
+        if declared is not None:
+            return declared
+        facts = host_facts()
+        return round(0.9 * min(facts.memory_bytes, facts.memory_limit_bytes or facts.memory_bytes))
 
     def sample_file(self, workload: str, calibration: str | None = None) -> Path:
         """Where children read a workload's test samples, or the samples of one of its calibration sets."""

@@ -9,23 +9,32 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from lynxbench.datasets.predictions import Predictions
 from lynxbench.measurement import Block
 
+_TIMES = ("latencies_ns", "scheduled_ns", "issued_ns")
 _ARRAYS = ("labels", "targets", "logits", "texts", "ranked_ids", "ranked_labels", "ranked_scores")
 
 
 def block_to_wire(block: Block) -> dict[str, Any]:
-    """A block as JSON; its latencies as base64 of little-endian int64."""
-    plain = {field.name: getattr(block, field.name) for field in fields(block) if field.name != "latencies_ns"}
-    return {**plain, "latencies_ns": base64.b64encode(block.latencies_ns.astype("<i8").tobytes()).decode()}
+    """A block as JSON; its latencies, schedule and issue times as base64 of little-endian int64."""
+    plain = {field.name: getattr(block, field.name) for field in fields(block) if field.name not in _TIMES}
+    return {**plain, **{name: _packed(getattr(block, name)) for name in _TIMES}}
 
 
 def block_from_wire(wire: Mapping[str, Any]) -> Block:
     """The block that `block_to_wire` wrote."""
-    latencies = np.frombuffer(base64.b64decode(wire["latencies_ns"]), dtype="<i8").astype(np.int64)
-    return Block(**{**wire, "latencies_ns": latencies})
+    return Block(**{**wire, **{name: _unpacked(wire[name]) for name in _TIMES}})
+
+
+def _packed(times: npt.NDArray[np.int64] | None) -> str | None:
+    return None if times is None else base64.b64encode(times.astype("<i8").tobytes()).decode()
+
+
+def _unpacked(text: str | None) -> npt.NDArray[np.int64] | None:
+    return None if text is None else np.frombuffer(base64.b64decode(text), dtype="<i8").astype(np.int64)
 
 
 def save_predictions(predictions: Predictions, file: Path) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from lynxbench.datasets.samples import Samples
-from lynxbench.measurement import harness_overhead_ns, time_block, warm_up
+from lynxbench.measurement import harness_overhead_ns, serve_block, time_block, warm_up
 from lynxbench.specs.executor import ExecutorSpec
 from lynxbench.specs.rubric import TaskName
 from lynxbench.specs.suite import Model, Protocol
@@ -144,7 +144,11 @@ class Worker:
         _, queries, _ = self._queries[name]
         if self._run_ns[name] < LEAD_IN_WORTH_NS:
             warm_up([query.run for query in queries], LEAD_IN_RUNS, 0.0)
-        block = time_block([query.run for query in queries], request["duration_ns"], first=self._next[name])
+        runs, first, duration_ns = [query.run for query in queries], self._next[name], request["duration_ns"]
+        if request["rate_per_s"] is None:
+            block = time_block(runs, duration_ns, first=first)
+        else:
+            block = serve_block(runs, request["rate_per_s"], duration_ns, request["seed"], first=first)
         self._next[name] = block.next_query
         return block_to_wire(block)
 

@@ -91,7 +91,7 @@ def test_every_query_is_served_in_order_and_counted() -> None:
     assert (np.diff(done) >= 1_000_000).all()  # one at a time
     assert (done - block.issued_ns >= 1_000_000).all()
     assert block.wall_ns == block.busy_ns == done[-1]
-    assert lateness_ratio(block) is not None
+    assert lateness_ratio([block]) is not None
 
 
 def test_a_rate_beyond_the_server_ends_and_says_so() -> None:
@@ -122,9 +122,9 @@ def test_lateness_is_held_against_the_service_time() -> None:
     issued = scheduled + np.arange(100, dtype=np.int64) * 1_000
     closed = make_block(issued - scheduled + 1_000_000)
     block = replace(closed, scheduled_ns=scheduled, issued_ns=issued)
-    assert lateness_ratio(block) == pytest.approx(np.percentile(np.arange(100), 99) / 1_000)
-    assert lateness_ratio(closed) is None
+    assert lateness_ratio([block]) == pytest.approx(np.percentile(np.arange(100), 99) / 1_000)
+    assert lateness_ratio([closed]) is None
     # A query that waits for the one before is served from when that is done.
     scheduled = np.zeros(3, dtype=np.int64)
     block = replace(make_block([1_000_000, 2_000_000, 3_000_000]), scheduled_ns=scheduled, issued_ns=scheduled + 50_000)
-    assert lateness_ratio(block) == pytest.approx(50_000 / 1_000_000)
+    assert lateness_ratio([block]) == pytest.approx(50_000 / 1_000_000)

@@ -188,6 +188,21 @@ USE = 'name = "m"\nmetric = "top-1"\ndirection = "higher-is-better"\n'
             'name = "s"\nkind = "multi-stream"\nbatch_size = 1',
             Problem("x.toml", "", "multi-stream sends several samples a query; batch_size is 1: use single-stream"),
         ),
+        (
+            Scenario,
+            'name = "s"\nkind = "server"',
+            Problem("x.toml", "", "server needs rate_per_s, the arrivals a second"),
+        ),
+        (
+            Scenario,
+            'name = "s"\nkind = "offline"\nrate_per_s = 10.0',
+            Problem("x.toml", "", "rate_per_s is for server; offline sends the next query when the last has come back"),
+        ),
+        (
+            Scenario,
+            'name = "s"\nkind = "server"\nrate_per_s = 10.0\nbatch_size = 2',
+            Problem("x.toml", "", "server sends one sample a query; batch_size is 2"),
+        ),
         (ImageInput, "std = [0.5, 0.0]", Problem("x.toml", "", "std must be positive, not 0.0")),
         (
             ImageInput,

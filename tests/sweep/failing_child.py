@@ -52,11 +52,17 @@ def raises(request: dict[str, Any]) -> dict[str, Any]:
     raise ValueError("a reason\nand details")
 
 
+def glutton(request: dict[str, Any]) -> dict[str, Any]:
+    held = [bytearray(b"x" * (16 << 20)) for _ in range(40)]
+    time.sleep(600)
+    return {"held": len(held)}
+
+
 def hungry(request: dict[str, Any]) -> dict[str, Any]:
     raise MemoryError("40 GB")
 
 
-HANDLERS = (echo, hang, stubborn, crash, leave, killed, refuse, raises, hungry)
+HANDLERS = (echo, hang, stubborn, crash, leave, killed, refuse, raises, glutton, hungry)
 
 if __name__ == "__main__":
     serve({handler.__name__: handler for handler in HANDLERS})

@@ -67,6 +67,18 @@ def test_a_hanging_child_is_stopped_within_its_limit(child: Child, request_name:
     assert not psutil.pid_exists(child.pid) or psutil.Process(child.pid).status() == psutil.STATUS_ZOMBIE
 
 
+def test_a_child_that_takes_too_much_memory_is_stopped() -> None:
+    child = Child(COMMAND, ENVIRONMENT, memory_limit_bytes=300_000_000)
+    try:
+        assert child.ask({"do": "echo", "small": 1}, 60) == {"small": 1}
+        with pytest.raises(CellError, match=r"more than its limit of 0\.30 GB") as caught:
+            child.ask({"do": "glutton"}, 300)
+        assert caught.value.status == "oom"
+        assert not psutil.pid_exists(child.pid) or psutil.Process(child.pid).status() == psutil.STATUS_ZOMBIE
+    finally:
+        child.close()
+
+
 def test_asking_the_dead_says_how_it_died(child: Child) -> None:
     for _ in range(2):
         with pytest.raises(CellError, match="exit code 7"):

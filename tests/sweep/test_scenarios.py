@@ -78,6 +78,57 @@ def test_one_eight_and_many_samples_a_query(tmp_path: Path) -> None:
     assert "batch 32" in heading
 
 
+SERVER = """
+[[scenarios]]
+name = "steady"
+kind = "server"
+rate_per_s = 250.0
+
+[[scenarios]]
+name = "flood"
+kind = "server"
+rate_per_s = 60000.0
+"""
+
+
+def test_queries_that_arrive_when_they_do(tmp_path: Path) -> None:
+    text = SUITE[: SUITE.index("[[scenarios]]")] + SERVER + SUITE[SUITE.index("[[workloads]]") :]
+    (tmp_path / "patterns.toml").write_text(text.replace("minimum_rounds = 4", "minimum_rounds = 2"))
+    ran = lynxbench("sweep", "patterns.toml", "--json", home=tmp_path)
+    assert ran.code == 3, ran.err
+    rows = {(row["scenario"], row["scheme"]): row for row in ran.json()["records"]}
+    assert len(rows) == 4
+    for scheme in ("fp32", "int8-dynamic"):
+        flood = rows["flood", scheme]
+        assert (flood["status"], flood["rate_per_s"], flood["p50_ns"]) == ("rejected", 60_000, None)
+        assert "never served: lower rate_per_s" in flood["reason"]
+    file = tmp_path / "results" / "patterns" / "latencies.parquet"
+    latencies = pq.read_table(file).to_pylist() if file.exists() else []  # where nothing was timed there is none
+    for scheme in ("fp32", "int8-dynamic"):
+        row = rows["steady", scheme]
+        if row["status"] == "rejected":  # beside other work the dispatcher may be late: then no latency is printed
+            assert "issued late" in row["reason"]
+            assert row["p50_ns"] is None
+            continue
+        own = [x for x in latencies if x["cell_id"] == row["cell_id"] and not x["excluded"]]
+        scheduled, issued, latency = (
+            np.array([x[name] for x in own]) for name in ("scheduled_ns", "issued_ns", "latency_ns")
+        )
+        rounds = np.array([x["round"] for x in own])
+        assert row["latency_n"] == len(own)
+        assert (issued >= scheduled).all()
+        for number in set(rounds.tolist()):
+            done = (scheduled + latency)[rounds == number]
+            assert (np.diff(done) > 0).all()  # first come, first served, one at a time
+            # LynxBench's block of 50 arrivals on average, Poisson: the whole of it is within six standard deviations.
+            assert 8 < len(done) < 93
+        assert row["lateness_p99_ns"] == np.percentile(issued - scheduled, 99)
+        assert row["throughput_ratio"] is None
+        assert row["throughput_per_s"] > 100
+    shown = lynxbench("show", "results/patterns", home=tmp_path)
+    assert "steady, 250 queries/s" in " ".join(shown.out.split())
+
+
 def test_a_dry_run_tells_what_no_runtime_has_kernels_for(tmp_path: Path) -> None:
     scheme = '[[schemes]]\nname = "s8u8"\nkind = "int8-static"\nactivation_type = "int8"\nweight_type = "uint8"\n'
     calibration = (

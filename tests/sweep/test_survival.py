@@ -251,3 +251,13 @@ def test_other_preprocessing_is_calibrated_anew(done: Path) -> None:
         artifacts.append((row["artifact_sha256"], row["calibration_digest"]))
     assert artifacts[0][0] != artifacts[1][0]
     assert artifacts[0][1] == artifacts[1][1]  # the samples are the same
+
+
+def test_more_memory_than_allowed_is_a_row_that_says_so(done: Path, tmp_path: Path) -> None:
+    """Builders and workers alike: each cell ends as `oom`, with the limit and what was held."""
+    shutil.copytree(done / "cache", tmp_path / "cache")
+    ran = lynxbench("sweep", *SMALL, "--set", "protocol.worker_memory_bytes=20000000", "--json", home=tmp_path)
+    assert ran.code == 3, ran.err
+    rows = ran.json()["records"]
+    assert [row["status"] for row in rows] == ["oom"] * 4
+    assert all("limit of 0.02 GB (protocol.worker_memory_bytes)" in row["reason"] for row in rows)
