@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import get_args
+from types import FrameType
+from typing import NoReturn, get_args
 
 from lynxbench.cli.progress import ProgressLine
 from lynxbench.cli.text import minutes, plain
@@ -57,11 +60,25 @@ def sweep_command(
         _print_plan(prepared, folder, as_json)
         return 0
     try:
-        with ProgressLine() as progress:
+        with _stopped_by_sigterm_too(), ProgressLine() as progress:
             outcome = run_sweep(prepared, folder, cache=cache_folder(), retry=retry, fresh=fresh, on_progress=progress)
     except KeyboardInterrupt:
         return _interrupted(prepared, folder)
     return _report(prepared, outcome, as_json)
+
+
+@contextmanager
+def _stopped_by_sigterm_too() -> Iterator[None]:
+    """What a batch system or `docker stop` sends ends a sweep as Ctrl-C does: cleaned up, with a report."""
+
+    def interrupt(number: int, frame: FrameType | None) -> NoReturn:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _interrupted(prepared: Prepared, folder: Path) -> int:

@@ -22,7 +22,7 @@ from lynxbench.execution.environments import (
     worker_command,
 )
 from lynxbench.execution.executor import ColdStart, Executor
-from lynxbench.execution.host import HostFacts, host_facts, usable_threads
+from lynxbench.execution.host import HostFacts, host_facts, usable_cores, usable_threads
 from lynxbench.execution.preflight import Availability, Reason, preflight
 from lynxbench.execution.tensors import TensorInfo, graph_inputs
 from lynxbench.execution.verification import Caution, Verification
@@ -47,6 +47,7 @@ __all__ = [
     "list_environments",
     "preflight",
     "remove",
+    "usable_cores",
     "usable_threads",
     "worker_command",
 ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 import select
 import sys
 import threading
@@ -57,6 +56,7 @@ def serve_block(
     seed: int,
     *,
     first: int = 0,
+    usable_cores: float = 2.0,
     clock_ns: Clock = time.perf_counter_ns,
     counters: Callable[[], Counters] = read_counters,
 ) -> Block:
@@ -69,21 +69,21 @@ def serve_block(
     clock would take the core from the server. Arrays are allocated beforehand, garbage collection is off meanwhile.
 
     Queries that are still waiting when 2 × the duration has passed after the last arrival are dropped and counted in
-    `unserved`: the rate is beyond what the candidate can serve. What a query raises, this raises.
+    `unserved`: the rate is beyond what the candidate can serve. What a query raises, this raises, at the next arrival.
     """
     if not queries:
         raise ValueError("a block needs at least one query")
     arrivals = poisson_arrivals_ns(rate_per_s, duration_ns, seed)
     served = _Serving(queries, len(arrivals), first, clock_ns)
-    spin_ns = SPIN_NS if _usable_cores() > 1 else 0
+    spin_ns = SPIN_NS if usable_cores >= 2 else 0
     was_collecting, interval_s = gc.isenabled(), sys.getswitchinterval()
     gc.disable()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     try:
+        served.thread.start()
         before = counters()
         started_ns = clock_ns()
-        served.thread.start()
-        issued = _dispatch(arrivals, started_ns, served.waiting, clock_ns, spin_ns)
+        issued = _dispatch(arrivals, started_ns, served.waiting, clock_ns, spin_ns, failed=served.failed)
         served.finish(PATIENCE * duration_ns / 1e9)
         ended_ns = clock_ns()
         after = counters()  # while the server's thread is still there to be counted
@@ -142,6 +142,9 @@ class _Serving:
         self._finished.set()
         self._may_end.wait()
 
+    def failed(self) -> bool:
+        return self.error is not None
+
     def finish(self, patience_s: float) -> None:
         """Let what waits be served for at most so long, then only the query in hand; the thread stays."""
         self.waiting.put(False)
@@ -165,12 +168,18 @@ def _dispatch(
     spin_ns: int,
     sleep: Callable[[float], object] = time.sleep,
     let_go: Callable[[], object] | None = None,
+    failed: Callable[[], bool] = lambda: False,
 ) -> npt.NDArray[np.int64]:
-    """Put one entry into `waiting` at each arrival; returns when each was really put, [n] ns of the clock."""
+    """Put one entry into `waiting` at each arrival; returns when each was really put, [n] ns of the clock.
+
+    Ends early once a query has `failed`: what comes after it is not worth waiting for.
+    """
     issued = np.zeros(len(arrivals), dtype=np.int64)
     cells, put = issued.data, waiting.put
     let_go = let_go or _let_go()
     for number, at_ns in enumerate((arrivals + started_ns).tolist()):
+        if failed():
+            break
         now_ns = clock_ns()
         if at_ns - now_ns > spin_ns:
             sleep((at_ns - now_ns - spin_ns) / 1e9)
@@ -210,7 +219,3 @@ def lateness_ratio(blocks: Sequence[Block]) -> float | None:
     if not lateness:
         return None
     return float(np.percentile(np.concatenate(lateness), 99)) / max(1.0, float(np.median(np.concatenate(service))))
-
-
-def _usable_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -23,7 +23,8 @@ import psutil  # type: ignore[import-untyped]
 
 from lynxbench.errors import CellError, FailureStatus
 
-GRACE_S = 3.0  # between SIGTERM and SIGKILL
+LEAVE_S = 0.5  # for a child that was asked to leave
+GRACE_S = 2.5  # between SIGTERM and SIGKILL, and after it: closing takes less than 6 s in all
 LOOK_S = 0.25  # between two looks at a child's memory
 _PR_SET_PDEATHSIG = 1
 
@@ -44,6 +45,7 @@ class Child:
         self._memory_limit_bytes = memory_limit_bytes
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (closed by `close`)
         self._buffer = bytearray()
+        self._closed = False
         self._process = subprocess.Popen(
             list(argv),
             stdin=subprocess.PIPE,
@@ -101,14 +103,13 @@ class Child:
     def _look_at_memory(self) -> None:
         if self._memory_limit_bytes is None:
             return
-        with suppress(psutil.Error):
-            held = psutil.Process(self._process.pid).memory_info().rss
-            if held > self._memory_limit_bytes:
-                self.close()
-                limit = f"{self._memory_limit_bytes / 1e9:.2f} GB (protocol.worker_memory_bytes)"
-                raise CellError(
-                    "oom", f"the worker held {held / 1e9:.2f} GB, more than its limit of {limit}, and was stopped"
-                )
+        held = _resident_bytes(self._process.pid)
+        if held > self._memory_limit_bytes:
+            self.close()
+            limit = f"{self._memory_limit_bytes / 1e9:.2f} GB (protocol.worker_memory_bytes)"
+            raise CellError(
+                "oom", f"the worker held {held / 1e9:.2f} GB, more than its limit of {limit}, and was stopped"
+            )
 
     def _death(self) -> CellError:
         try:
@@ -133,22 +134,42 @@ class Child:
         return ""
 
     def close(self) -> None:
-        """End the child and all that it started: ask, then SIGTERM, then SIGKILL. Safe to call twice."""
+        """End the child and all that it started: ask, then SIGTERM, then SIGKILL to its group. Safe to call twice."""
+        if self._closed:
+            return
+        self._closed = True
         with suppress(OSError):
             if self._process.stdin is not None:
                 self._process.stdin.close()
-        for how, wait_s in ((None, 0.5), (signal.SIGTERM, GRACE_S), (signal.SIGKILL, GRACE_S)):
+        for how, wait_s in ((None, LEAVE_S), (signal.SIGTERM, GRACE_S), (signal.SIGKILL, GRACE_S)):
             if how is not None:
-                with suppress(ProcessLookupError, PermissionError):
-                    os.killpg(self._process.pid, how)
+                self._signal_group(how)
             try:
                 self._process.wait(wait_s)
                 break
             except subprocess.TimeoutExpired:
                 continue
+        # A child that left by itself may have left others behind. Its number is not given away while its group lives.
+        self._signal_group(signal.SIGKILL)
         if self._process.stdout is not None:
             self._process.stdout.close()
         self._log.close()
+
+    def _signal_group(self, how: signal.Signals) -> None:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, how)
+
+
+def _resident_bytes(pid: int) -> int:
+    """What a process and all that it started hold; 0 when it has gone."""
+    with suppress(psutil.Error):
+        first = psutil.Process(pid)
+        held = 0
+        for process in (first, *first.children(recursive=True)):
+            with suppress(psutil.Error):
+                held += int(process.memory_info().rss)
+        return held
+    return 0
 
 
 def close_all(children: Sequence[Child]) -> None:

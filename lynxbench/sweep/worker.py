@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from lynxbench.datasets.samples import Samples
+from lynxbench.execution import usable_cores
 from lynxbench.measurement import harness_overhead_ns, serve_block, time_block, warm_up
 from lynxbench.specs.executor import ExecutorSpec
 from lynxbench.specs.rubric import TaskName
@@ -148,7 +149,10 @@ class Worker:
         if request["rate_per_s"] is None:
             block = time_block(runs, duration_ns, first=first)
         else:
-            block = serve_block(runs, request["rate_per_s"], duration_ns, request["seed"], first=first)
+            cores = usable_cores()
+            block = serve_block(
+                runs, request["rate_per_s"], duration_ns, request["seed"], first=first, usable_cores=cores
+            )
         self._next[name] = block.next_query
         return block_to_wire(block)
 

@@ -36,7 +36,6 @@ def proven(result: dict[str, Any]) -> dict[str, Any]:
     assert "error" not in result, result
     assert result["bound_difference"] == result["changed_difference"] == 0
     assert result["change"] > 0
-    assert result["verify_ns"] < 3e9
     verification: dict[str, Any] = result["verification"]
     return verification
 

@@ -74,6 +74,16 @@ def test_the_dispatcher_sleeps_and_then_looks_at_the_clock(spin_ns: int) -> None
         np.testing.assert_array_equal(late, [10_000, 9_900, 10_000])
 
 
+def test_the_dispatcher_waits_for_nothing_once_a_query_has_failed() -> None:
+    clock, waiting = ScriptedClock(0), SimpleQueue[bool]()
+    arrivals = np.array([1_000, 2_000, 3_000_000_000], dtype=np.int64)
+    _dispatch(
+        arrivals, 0, waiting, clock, 0, lambda s: clock.advance(round(s * 1e9)), failed=lambda: waiting.qsize() == 2
+    )
+    assert waiting.qsize() == 2
+    assert clock.now_ns < 1_000_000
+
+
 def test_every_query_is_served_in_order_and_counted() -> None:
     served: list[int] = []
     queries = [lambda number=number: (time.sleep(0.001), served.append(number)) for number in range(3)]

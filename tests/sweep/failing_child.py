@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import subprocess
 import sys
 import time
 from typing import Any
@@ -58,11 +59,23 @@ def glutton(request: dict[str, Any]) -> dict[str, Any]:
     return {"held": len(held)}
 
 
+def parent_of_a_glutton(request: dict[str, Any]) -> dict[str, Any]:
+    glutton = f"import time; held = bytearray(b'x' * {600 << 20}); time.sleep(600)"
+    subprocess.run([sys.executable, "-c", glutton], check=True)
+    return {}
+
+
+def leaves_a_child(request: dict[str, Any]) -> dict[str, Any]:
+    return {"pid": subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]).pid}
+
+
 def hungry(request: dict[str, Any]) -> dict[str, Any]:
     raise MemoryError("40 GB")
 
 
-HANDLERS = (echo, hang, stubborn, crash, leave, killed, refuse, raises, glutton, hungry)
+HANDLERS = (
+    echo, hang, stubborn, crash, leave, killed, refuse, raises, glutton, parent_of_a_glutton, leaves_a_child, hungry,
+)  # fmt: skip
 
 if __name__ == "__main__":
     serve({handler.__name__: handler for handler in HANDLERS})
