@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from lynxbench.measurement import serve_block, warm_up
+from lynxbench.measurement import serve_block, time_block, warm_up
 
 TURN_S = 1.0
 RATES_PER_S = (300, 1_000, 5_000)
@@ -67,6 +67,32 @@ def our_turn(run: Callable[[], object], rate_per_s: float, seconds: float, seed:
     return Turn(block.lateness_ns, block.latencies_ns)
 
 
+def single_stream_turns(
+    loadgen: Any, run: Callable[[], object]
+) -> tuple[Callable[[float], np.ndarray[Any, Any]], Callable[[float], np.ndarray[Any, Any]]]:
+    """A closed loop of one query, by LynxBench and by LoadGen: seconds → latencies [n] in ns."""
+
+    def ours(seconds: float) -> np.ndarray[Any, Any]:
+        return time_block([run], round(seconds * 1e9)).latencies_ns
+
+    def theirs(seconds: float) -> np.ndarray[Any, Any]:
+        settings = loadgen.TestSettings()
+        settings.scenario = loadgen.TestScenario.SingleStream
+        settings.mode = loadgen.TestMode.PerformanceOnly
+        settings.min_duration_ms = round(seconds * 1000)
+        settings.min_query_count = 1
+
+        def issue(samples: Sequence[Any]) -> None:
+            for sample in samples:
+                run()
+                loadgen.QuerySamplesComplete([loadgen.QuerySampleResponse(sample.id, 0, 0)])
+
+        turn = _under_loadgen(loadgen, settings, issue)
+        return turn.latency_ns - turn.lateness_ns
+
+    return ours, theirs
+
+
 def loadgen_turn(loadgen: Any, run: Callable[[], object], rate_per_s: float, seconds: float, seed: int) -> Turn:
     """The same under LoadGen's server scenario, through a worker thread as its own examples do."""
     waiting: SimpleQueue[int | None] = SimpleQueue()
@@ -90,6 +116,15 @@ def loadgen_turn(loadgen: Any, run: Callable[[], object], rate_per_s: float, sec
     settings.schedule_rng_seed = seed + 1
     server = threading.Thread(target=serve)
     server.start()
+    try:
+        return _under_loadgen(loadgen, settings, issue)
+    finally:
+        waiting.put(None)
+        server.join()
+
+
+def _under_loadgen(loadgen: Any, settings: Any, issue: Callable[[Sequence[Any]], None]) -> Turn:
+    """One run under LoadGen, every query's times from its trace."""
     with tempfile.TemporaryDirectory() as folder:
         logs = loadgen.LogSettings()
         logs.log_output.outdir = folder
@@ -103,8 +138,6 @@ def loadgen_turn(loadgen: Any, run: Callable[[], object], rate_per_s: float, sec
         finally:
             loadgen.DestroyQSL(qsl)
             loadgen.DestroySUT(sut)
-            waiting.put(None)
-            server.join()
         # The trace is one event a line, but not always whole JSON: its threads write it side by side.
         found = re.findall(
             r'"issue_start_ns":(\d+),"complete_ns":(\d+)', (Path(folder) / "mlperf_log_trace.json").read_text()

@@ -87,7 +87,9 @@ def print_results(records: Sequence[Record], folder: Path, *, as_json: bool) -> 
             _hang(console, "  • ", plain(sentence))
         console.print()
     if any(record["status"] in MEASURED and not record["is_reference"] for record in records):
-        server = _SERVER_LEGEND if any(record["scenario_kind"] == "server" for record in records) else ""
+        server = (
+            _SERVER_LEGEND if any(record["scenario_kind"] in {"server", "server-search"} for record in records) else ""
+        )
         console.print(_LEGEND.format(server=server), style="dim", markup=False)
         console.print()
     _not_measured(console, records)
@@ -109,14 +111,13 @@ def _table(console: Any, workload: str, records: Sequence[Record]) -> None:
     order = [c for column in _COLUMNS for c in ((column, *others) if column == "speed" else (column,))]
     lead = next((r for r in records if r["status"] in MEASURED), first)
     metric, unit = lead["primary_metric"] or "score", _unit(lead)
-    base_batch = next(r["batch_size"] for r in records if r["scenario"] == base)
     size_note = json.loads(first["protocol"]).get("test_set", "standard")
     asked = (
         f"{first['rubric']} {first['rubric_version']}, {first['test_set_n']:,} samples"
         f"{'' if size_note == 'standard' else f' ({size_note} test set)'}, tolerance {_tolerance(first, unit)}"
     )
     pattern = next(r for r in records if r["scenario"] == base)
-    queries = f"batch {base_batch}" if pattern["rate_per_s"] is None else f"{pattern['rate_per_s']:g} queries/s"
+    queries = _load(pattern)
     about = f"{asked}, {base}, {queries}, {_threads(lead)}"
     console.print(Text(workload, style="bold") + Text(f"  {about}", style="dim"))
     headings = {
@@ -200,9 +201,24 @@ def _cells(record: Record, twins: Mapping[str, Record | None], unit: str) -> dic
 
 
 def _speed(record: Record) -> str:
-    if record["is_reference"]:
-        return "1×"
-    return ratio(*speed_of(record))
+    if record["scenario_kind"] == "server-search":
+        return f"{record['rate_per_s']:.4g}/s"
+    speed = "1×" if record["is_reference"] else ratio(*speed_of(record))
+    if record["scenario_kind"] == "offline" and record["searched"] is not None:
+        lanes = "" if record["in_flight"] == 1 else f"×{record['in_flight']}"
+        return f"{speed} @{record['batch_size']}{lanes}"
+    return speed
+
+
+def _load(record: Record) -> str:
+    """A scenario's load in words."""
+    if record["scenario_kind"] == "server-search":
+        return f"highest rate with p99 within {record['p99_limit_ms']:g} ms"
+    if record["scenario_kind"] == "server":
+        return f"{record['rate_per_s']:g} queries/s"
+    if record["searched"] is not None or record["batch_size"] is None:
+        return "batch size as found (@)"
+    return f"batch {record['batch_size']}" + (f", {n} in flight" if (n := record["in_flight"] or 1) > 1 else "")
 
 
 def _label(record: Record) -> str:
@@ -221,6 +237,10 @@ def _kind(records: Sequence[Record], scenario: str) -> str:
 def _heading(records: Sequence[Record], scenario: str) -> str:
     """Offline is told by its batch size, the server by its rate; two others may share their batch size."""
     first = next(r for r in records if r["scenario"] == scenario)
+    if first["scenario_kind"] == "server-search":
+        return f"rate at p99 {first['p99_limit_ms']:g} ms"
+    if first["batch_size"] is None or first["searched"] is not None:
+        return f"{scenario} @batch"
     if first["scenario_kind"] == "server":
         return f"{first['rate_per_s']:g}/s"
     size = int(first["batch_size"])

@@ -19,7 +19,7 @@ from lynxbench.records.store import read_records
 from lynxbench.specs.base import did_you_mean
 from lynxbench.specs.load import cache_folder
 from lynxbench.specs.resolve import resolve_suite
-from lynxbench.specs.suite import BudgetName
+from lynxbench.specs.suite import BudgetName, Scenario
 from lynxbench.sweep.progress import expected_s
 from lynxbench.sweep.run import Outcome, Prepared, default_folder, prepare_sweep, run_sweep
 
@@ -103,7 +103,8 @@ def _print_plan(prepared: Prepared, folder: Path, as_json: bool) -> None:
             "scheme": cell.deployment.label,
             "executor": cell.deployment.executor,
             "scenario": cell.scenario.name,
-            "batch_size": cell.scenario.batch_size,
+            "batch_size": None if cell.scenario.largest_batch_size else cell.scenario.batch_size,
+            "load": _load(cell.scenario),
             "reference": cell.is_reference,
             "status": group.skipped[cell.cell_id].status if cell.cell_id in group.skipped else "to measure",
             "reason": group.skipped[cell.cell_id].reason if cell.cell_id in group.skipped else None,
@@ -123,13 +124,27 @@ def _print_plan(prepared: Prepared, folder: Path, as_json: bool) -> None:
             note = "" if skip is None else f"  {skip.status}: {plain(skip.reason)}"
             print(
                 f"  {cell.deployment.label}{mark} on {cell.deployment.executor}, "
-                f"{cell.scenario.name}, batch {cell.scenario.batch_size}{note}"
+                f"{cell.scenario.name}, {_load(cell.scenario)}{note}"
             )
     skipped = sum(len(group.skipped) for group in plan.groups)
     print(
         f"\n{len(plan.cells)} cells in {len(plan.groups)} groups, {skipped} skipped; "
         f"about {minutes(estimate_s)} on a machine like this one, into {folder}/"
     )
+
+
+def _load(scenario: Scenario) -> str:
+    """A scenario's load in words, before anything is measured."""
+    if scenario.latency_limit_ms is not None:
+        return f"highest rate with p99 within {scenario.latency_limit_ms:g} ms"
+    if scenario.rate_per_s is not None:
+        return f"{scenario.rate_per_s:g} queries/s"
+    size = scenario.largest_batch_size
+    batch = f"batch {scenario.batch_size}" if size is None else f"best batch up to {size}"
+    lanes = scenario.most_in_flight
+    if lanes is not None:
+        return f"{batch}, best of up to {lanes} in flight"
+    return batch + (f", {scenario.in_flight} in flight" if scenario.in_flight > 1 else "")
 
 
 def _report(prepared: Prepared, outcome: Outcome, as_json: bool) -> int:

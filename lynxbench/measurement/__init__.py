@@ -5,6 +5,7 @@ prints nothing and stores nothing. It imports `lynxbench.errors` and below only;
 
     blocks        in the worker: one closed-loop block of runs, the warm-up, the harness's own overhead
     open_loop     in the worker: one block of the server scenario, whose queries arrive when they do
+    searches      in the worker: the highest rate, the batch size and the queries in flight that serve best
     counters      in the worker: what the operating system says about CPU time and time spent waiting for a CPU
     rounds        in the parent: rounds in which every entrant gets one block, until the ratios are tight
     ratios        the ratio to the reference, formed within a round, and its interval
@@ -16,7 +17,7 @@ prints nothing and stores nothing. It imports `lynxbench.errors` and below only;
 from __future__ import annotations
 
 from lynxbench.measurement.advice import TimingWarning
-from lynxbench.measurement.blocks import Block, WarmUp, harness_overhead_ns, time_block, warm_up
+from lynxbench.measurement.blocks import Block, WarmUp, harness_overhead_ns, time_block, time_in_flight, warm_up
 from lynxbench.measurement.counters import Counters, read_counters
 from lynxbench.measurement.open_loop import LATE_SERVICE_RATIO, lateness_ratio, poisson_arrivals_ns, serve_block
 from lynxbench.measurement.percentiles import (
@@ -34,6 +35,7 @@ from lynxbench.measurement.rounds import (
     StoppedBy,
     run_rounds,
 )
+from lynxbench.measurement.searches import LoadSearch, Probe, RateSearch, search_load, search_rate
 from lynxbench.measurement.summary import Drift, Selection, Throughput, TimingSummary, select_blocks, summarise
 
 __all__ = [
@@ -43,7 +45,10 @@ __all__ = [
     "Drift",
     "Entrant",
     "EntrantRounds",
+    "LoadSearch",
     "Percentile",
+    "Probe",
+    "RateSearch",
     "RatioEstimate",
     "RoundProgress",
     "RoundsResult",
@@ -62,9 +67,12 @@ __all__ = [
     "ratio_interval",
     "read_counters",
     "run_rounds",
+    "search_load",
+    "search_rate",
     "select_blocks",
     "serve_block",
     "summarise",
     "time_block",
+    "time_in_flight",
     "warm_up",
 ]

@@ -23,6 +23,7 @@ class TimingWarning(StrEnum):
     HARNESS_OVERHEAD = "harness_overhead"
     WARM_UP_CUT_SHORT = "warm_up_cut_short"
     TIME_LIMIT_BEFORE_PRECISION = "time_limit_before_precision"
+    RATE_NOT_HELD = "rate_not_held"
     FEW_ROUNDS = "few_rounds"
     REFERENCE_FAILED = "reference_failed"
 
@@ -79,6 +80,10 @@ _ADVICE: dict[TimingWarning, str] = {
     ),
     TimingWarning.TIME_LIMIT_BEFORE_PRECISION: (
         "The time limit came before the ratio's interval was as tight as declared: raise the time limit."
+    ),
+    TimingWarning.RATE_NOT_HELD: (
+        "At the rate that the search found, p99 in the rounds afterwards was above the limit, so the machine was slower"
+        " then: measure again on a quiet machine, or leave some room below the rate."
     ),
     TimingWarning.FEW_ROUNDS: (
         "Fewer rounds than declared could be used for the ratio: raise the time limit or use a faster batch size."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ __all__ = [
     "WarmUp",
     "harness_overhead_ns",
     "time_block",
+    "time_in_flight",
     "warm_up",
 ]
 
@@ -57,6 +59,7 @@ class Block:
                           `latencies_ns` runs from this time, so that done is scheduled + latency
     issued_ns             [n] when it was really handed over, from `started_ns` on; None likewise
     unserved              queries that had arrived but were not served any more
+    in_flight             queries under way at any time, each in a thread of its own
     """
 
     latencies_ns: npt.NDArray[np.int64]
@@ -70,14 +73,16 @@ class Block:
     scheduled_ns: npt.NDArray[np.int64] | None = None
     issued_ns: npt.NDArray[np.int64] | None = None
     unserved: int = 0
+    in_flight: int = 1
 
     def __len__(self) -> int:
         return len(self.latencies_ns)
 
     @property
     def busy_ns(self) -> int:
-        """What throughput is formed over: the latencies' sum in a closed loop, else the time from first to last."""
-        return self.wall_ns if self.scheduled_ns is not None else int(self.latencies_ns.sum())
+        """What throughput is formed over: with one query in flight the latencies' sum, else from first to last."""
+        open_loop = self.scheduled_ns is not None or self.in_flight > 1
+        return self.wall_ns if open_loop else int(self.latencies_ns.sum())
 
     @property
     def lateness_ns(self) -> npt.NDArray[np.int64] | None:
@@ -179,6 +184,99 @@ def time_block(
         steal_ns=after.steal_ns_since(before),
         next_query=position,
     )
+
+
+def time_in_flight(
+    lanes: Sequence[Sequence[Query]],
+    duration_ns: int,
+    *,
+    first: int = 0,
+    clock_ns: Clock = time.perf_counter_ns,
+    counters: Callable[[], Counters] = read_counters,
+) -> Block:
+    """As many queries under way as there are `lanes`: each lane is a closed loop over its own, in its own thread.
+
+    Every lane runs its queries in turn from position `first` until `duration_ns` has passed. Throughput is what this
+    measures: a latency holds the wait for the other lanes' cores. Latencies come lane after lane. What a query raises,
+    this raises, once all lanes have ended; ValueError for a lane without queries.
+    """
+    if not lanes or not all(lanes):
+        raise ValueError("every lane needs at least one query")
+    most = max(1, min(_MOST_RUNS, duration_ns // _FASTEST_RUN_NS + 1) // len(lanes))
+    running = [_Lane(queries, first, most, clock_ns) for queries in lanes]
+    start = threading.Barrier(len(lanes) + 1)
+    deadline: list[int] = []
+    threads = [
+        threading.Thread(target=lane.run, args=(start, deadline), name=f"lane-{number}", daemon=True)
+        for number, lane in enumerate(running)
+    ]
+    was_collecting = gc.isenabled()
+    gc.disable()
+    try:
+        for thread in threads:
+            thread.start()
+        before = counters()
+        started_ns = clock_ns()
+        deadline.append(started_ns + duration_ns)
+        start.wait()
+        for lane in running:
+            lane.ended.wait()
+        after = counters()  # while the lanes' threads are still there to be counted
+    finally:
+        start.abort()
+        for lane in running:
+            lane.may_leave.set()
+        for thread in threads:
+            thread.join()
+        if was_collecting:
+            gc.enable()
+    for lane in running:
+        if lane.error is not None:
+            raise lane.error
+    latencies_ns = np.concatenate([lane.latencies_ns[: lane.runs] for lane in running])
+    latencies_ns.flags.writeable = False
+    return Block(
+        latencies_ns=latencies_ns,
+        started_ns=started_ns,
+        wall_ns=max(lane.ended_ns for lane in running) - started_ns,
+        cpu_ns=after.cpu_ns - before.cpu_ns,
+        scheduler_delay_ns=after.delay_ns_since(before),
+        involuntary_switches=after.involuntary_switches - before.involuntary_switches,
+        steal_ns=after.steal_ns_since(before),
+        next_query=(first + running[0].runs) % len(lanes[0]),
+        in_flight=len(lanes),
+    )
+
+
+class _Lane:
+    """One closed loop among several; its array is allocated and touched before the clock starts."""
+
+    def __init__(self, queries: Sequence[Query], first: int, most: int, clock_ns: Clock) -> None:
+        self.latencies_ns = np.full(most, 0, dtype=np.int64)
+        self.runs = self.ended_ns = 0
+        self.error: BaseException | None = None
+        self.ended, self.may_leave = threading.Event(), threading.Event()
+        self._queries, self._first, self._clock_ns = queries, first % len(queries), clock_ns
+
+    def run(self, start: threading.Barrier, deadline: Sequence[int]) -> None:
+        queries, clock_ns, cells = self._queries, self._clock_ns, self.latencies_ns.data
+        position, last, runs, most = self._first, len(self._queries) - 1, 0, len(self.latencies_ns)
+        try:
+            start.wait()
+            deadline_ns, ended = deadline[0], 0
+            while ended < deadline_ns and runs < most:
+                begun = clock_ns()
+                queries[position]()
+                ended = clock_ns()
+                cells[runs] = ended - begun
+                runs += 1
+                position = position + 1 if position < last else 0
+            self.ended_ns = ended
+        except BaseException as error:  # the caller's thread raises it
+            self.error = error
+        self.runs = runs
+        self.ended.set()
+        self.may_leave.wait()
 
 
 def harness_overhead_ns(clock_ns: Clock = time.perf_counter_ns, *, runs: int = 2_000) -> float:

@@ -181,9 +181,17 @@ SECTIONS: tuple[Section, ...] = (
         "Scenario and protocol",
         (
             Field("scenario", "string", "name of the scenario", need="always"),
-            Field("scenario_kind", "string", "single-stream, multi-stream, offline, server", need="always"),
-            Field("batch_size", "int64", "samples a query", "samples", "always", "positive"),
-            Field("rate_per_s", "float64", "server: arrivals a second, as declared", "1/s", check="positive"),
+            Field(
+                "scenario_kind", "string", "single-stream, multi-stream, offline, server, server-search", need="always"
+            ),
+            Field("batch_size", "int64", "samples a query", "samples", "measured", "positive"),
+            Field("in_flight", "int64", "queries under way at a time; null for server", "queries", check="positive"),
+            Field(
+                "rate_per_s", "float64", "arrivals a second: as declared, or found by search", "1/s", check="positive"
+            ),
+            Field("rate_high_per_s", "float64", "lowest rate above it that failed the limit", "1/s", check="positive"),
+            Field("p99_limit_ms", "float64", "server-search: what p99 had to hold", "ms", check="positive"),
+            Field("searched", "string", "what was found by trying, as JSON: every load tried, and how it ended"),
             Field("protocol", "string", "the protocol in effect, as JSON", need="always"),
             Field("rounds", "int64", "interleaved rounds", "rounds", "measured", "positive"),
             Field("stopped_by", "string", "precision or time-limit", need="measured"),
@@ -242,6 +250,10 @@ SECTIONS: tuple[Section, ...] = (
             *_interval("p95_ns", "95th percentile; null where n cannot support it", "ns", check="positive"),
             *_interval("p99_ns", "99th percentile; null where n cannot support it", "ns", check="positive"),
             *_interval("p99_9_ns", "99.9th percentile; null where n cannot support it", "ns", check="positive"),
+            *(
+                Field(f"{q}_early_stopping_ns", "float64", "MLPerf's upper limit of it at 99 %", "ns", check="positive")
+                for q in ("p50", "p90", "p95", "p99", "p99_9")
+            ),
             *_interval("throughput_per_s", "samples a second", "1/s", need="measured", check="positive"),
             *_interval(
                 "p50_ratio",

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from lynxbench.specs.base import Name, Sha256, Spec
 from lynxbench.specs.scheme import Calibration, Scheme
 
-ScenarioKind = Literal["single-stream", "multi-stream", "offline", "server"]
+ScenarioKind = Literal["single-stream", "multi-stream", "offline", "server", "server-search"]
 BudgetName = Literal["quick", "standard", "thorough"]
 
 
@@ -69,9 +69,10 @@ class Scenario(Spec):
     """A load pattern, as MLPerf names them.
 
     single-stream: one sample a query, the next when the last has come back. multi-stream: the same with queries of
-    several samples, of which the latency is that of the whole query. offline: throughput at a batch size.
-    server: queries of one sample arrive at random (a Poisson process of `rate_per_s`), whether the last one is answered
-    or not; latency runs from the scheduled arrival.
+    several samples, of which the latency is that of the whole query. offline: throughput at a batch size and a number
+    of queries in flight, given or searched for each candidate. server: queries of one sample arrive at random (a
+    Poisson process of `rate_per_s`), whether the last one is answered or not; latency runs from the scheduled arrival.
+    server-search: the highest such rate of each candidate whose p99 stays within `latency_limit_ms`.
     """
 
     name: Name = Field(description="how results call this scenario")
@@ -79,8 +80,15 @@ class Scenario(Spec):
     batch_size: int = Field(
         default=1, ge=1, description="samples a query; single-stream means 1, multi-stream 8 when left out"
     )
-
+    largest_batch_size: int | None = Field(
+        default=None, ge=2, description="offline: search the batch size, in powers of two up to this, instead"
+    )
+    in_flight: int = Field(default=1, ge=1, description="offline: queries under way at a time")
+    most_in_flight: int | None = Field(
+        default=None, ge=2, description="offline: search the number of queries in flight up to this, instead"
+    )
     rate_per_s: float | None = Field(default=None, gt=0, description="server: arrivals a second, on average")
+    latency_limit_ms: float | None = Field(default=None, gt=0, description="server-search: what p99 must hold")
 
     @model_validator(mode="before")
     @classmethod
@@ -91,7 +99,7 @@ class Scenario(Spec):
 
     @model_validator(mode="after")
     def _queries_fit_the_kind(self) -> Self:
-        if self.kind in {"single-stream", "server"} and self.batch_size != 1:
+        if self.kind in {"single-stream", "server", "server-search"} and self.batch_size != 1:
             raise ValueError(f"{self.kind} sends one sample a query; batch_size is {self.batch_size}")
         if self.kind == "multi-stream" and self.batch_size == 1:
             raise ValueError("multi-stream sends several samples a query; batch_size is 1: use single-stream")
@@ -99,9 +107,44 @@ class Scenario(Spec):
             raise ValueError(
                 "server needs rate_per_s, the arrivals a second"
                 if self.kind == "server"
+                else "rate_per_s is for server; server-search finds it"
+                if self.kind == "server-search"
                 else f"rate_per_s is for server; {self.kind} sends the next query when the last has come back"
             )
+        if (self.kind == "server-search") != (self.latency_limit_ms is not None):
+            raise ValueError(
+                "server-search needs latency_limit_ms, which p99 must hold"
+                if self.kind == "server-search"
+                else f"latency_limit_ms is for server-search, not {self.kind}"
+            )
+        for key in ("largest_batch_size", "most_in_flight") if self.kind != "offline" else ():
+            if getattr(self, key) is not None:
+                raise ValueError(f"{key} is for offline, not {self.kind}")
+        if self.kind != "offline" and self.in_flight != 1:
+            raise ValueError(f"in_flight is for offline; {self.kind} has its own way of sending queries")
+        if self.largest_batch_size is not None and self.batch_size != 1:
+            raise ValueError("batch_size is given and largest_batch_size asks to search it: leave one of them out")
+        if self.most_in_flight is not None and self.in_flight != 1:
+            raise ValueError("in_flight is given and most_in_flight asks to search it: leave one of them out")
         return self
+
+    @property
+    def is_open_loop(self) -> bool:
+        """Queries arrive when they do, at a rate, whether the last one is answered or not."""
+        return self.kind in {"server", "server-search"}
+
+    @property
+    def is_searched(self) -> bool:
+        """Something about the load is found for each candidate by measuring, before its accuracy."""
+        return self.largest_batch_size is not None or self.most_in_flight is not None
+
+    @property
+    def batch_sizes(self) -> tuple[int, ...]:
+        """Every batch size that may run: the given one, or the powers of two up to the largest, and that."""
+        if self.largest_batch_size is None:
+            return (self.batch_size,)
+        powers = (2**power for power in range(self.largest_batch_size.bit_length()))
+        return tuple(sorted({*powers, self.largest_batch_size}))
 
 
 class Workload(Spec):
@@ -130,6 +173,9 @@ class Protocol(Spec):
     confidence: float = Field(default=0.95, ge=0.5, lt=1, description="of timing intervals")
     warm_up_runs: int = Field(default=50, ge=1)
     warm_up_s: float = Field(default=0.5, gt=0, description="warm-up ends when both runs and seconds are reached")
+    search_limit_s: float = Field(
+        default=30.0, gt=0, description="server-search: seconds that each candidate's search may take"
+    )
     worker_timeout_s: float = Field(default=600.0, gt=0, description="a worker that is silent for longer is killed")
     worker_memory_bytes: int | None = Field(
         default=None, ge=1, description="a worker that holds more is stopped; null: nine tenths of what the host has"
@@ -146,6 +192,7 @@ BUDGETS: dict[BudgetName, dict[str, Any]] = {
         "block_s": 0.03,
         "minimum_rounds": 4,
         "time_limit_s": 0.2,
+        "search_limit_s": 5.0,
         "ratio_half_width": 0.05,
         "warm_up_s": 0.05,
         "test_set": "quick",
@@ -154,6 +201,7 @@ BUDGETS: dict[BudgetName, dict[str, Any]] = {
         "block_s": 0.2,
         "minimum_rounds": 20,
         "time_limit_s": 10.0,
+        "search_limit_s": 120.0,
         "ratio_half_width": 0.01,
         "test_set": "thorough",
     },

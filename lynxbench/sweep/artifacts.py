@@ -118,7 +118,7 @@ def _build(child: Child, job: ArtifactKey, setting: Setting) -> Artifact:
             "samples": str(setting.sample_file(workload)),
             "executor": resolved.executors[REFERENCE_EXECUTOR].spec.model_dump_json(),
             "out": str(setting.work / "references" / f"{workload}-{deployment.model.name}-{deployment.label}"),
-            "batch_sizes": sorted({scenario.batch_size for scenario in resolved.scenarios_of(declared)}),
+            "batch_sizes": sorted({n for scenario in resolved.scenarios_of(declared) for n in scenario.batch_sizes}),
             **common,
         },
         timeout_s,

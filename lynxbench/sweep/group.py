@@ -38,6 +38,7 @@ class Seat:
     opened: dict[str, Any] = field(default_factory=dict)
     predictions: dict[int, Predictions] = field(default_factory=dict)
     prepared: dict[str, dict[str, Any]] = field(default_factory=dict)
+    searched: dict[str, dict[str, Any]] = field(default_factory=dict)
     rechecked: dict[str, float] = field(default_factory=dict)
     peak_rss_bytes: int | None = None
     error: CellError | None = None
@@ -52,6 +53,19 @@ class Seat:
         except CellError as error:
             self.error = error
             raise
+
+    def batch_size(self, scenario: Scenario) -> int:
+        """Samples a query: as declared, or as found."""
+        return int(self.searched.get(scenario.name, {}).get("batch_size", scenario.batch_size))
+
+    def in_flight(self, scenario: Scenario) -> int:
+        """Queries under way at a time: as declared, or as found."""
+        return int(self.searched.get(scenario.name, {}).get("in_flight", scenario.in_flight))
+
+    def rate_per_s(self, scenario: Scenario) -> float | None:
+        """Arrivals a second: as declared, or as found; None for closed loops and where no rate held."""
+        search = self.prepared.get(scenario.name, {}).get("search")
+        return scenario.rate_per_s if search is None else search["rate_per_s"]
 
 
 Seats = Mapping[Deployment, Seat]
@@ -78,16 +92,16 @@ class _Entrant:
             "do": "block",
             "scenario": scenario.name,
             "duration_ns": duration_ns,
-            "rate_per_s": scenario.rate_per_s,
+            "rate_per_s": self.seat.rate_per_s(scenario),
             "seed": next(self.seeds),
         }
         return block_from_wire(self.seat.ask(request, duration_ns / 1e9 + BLOCK_GRACE_S))
 
 
-def _block_ns(scenario: Scenario, block_s: float) -> int:
+def _block_ns(entrants: Sequence[_Entrant], block_s: float) -> int:
     """A block is long enough for some arrivals: each begins with an empty queue, which a short one hardly leaves."""
-    least_s = 0.0 if scenario.rate_per_s is None else LEAST_ARRIVALS / scenario.rate_per_s
-    return round(max(block_s, least_s) * 1e9)
+    rates = [rate for e in entrants if (rate := e.seat.rate_per_s(e.cell.scenario)) is not None]
+    return round(max(block_s, *(LEAST_ARRIVALS / rate for rate in rates)) * 1e9) if rates else round(block_s * 1e9)
 
 
 class Watch(Protocol):
@@ -156,6 +170,11 @@ class _GroupRun:
             self._each(self._seats.values(), self._load, at_once=len(self._seats))
             # One at a time, so that cold starts do not compete with each other.
             self._each(self._seats.values(), self._open, at_once=1)
+        searched = [cell for cell in self._group.running if cell.scenario.is_searched]
+        if searched:
+            with phase("search"):
+                for cell in searched:
+                    self._each([self._seats[cell.deployment]], partial(self._search_load, cell.scenario))
         with phase("accuracy"):
             self._each(self._seats.values(), self._answer)
         with phase("scoring"):
@@ -165,6 +184,10 @@ class _GroupRun:
             present = [self._seats[cell.deployment] for cell in cells]
             with phase("warm-up"):
                 self._each(present, partial(self._prepare, scenario))
+            if scenario.kind == "server-search":
+                with phase("search"):
+                    # One at a time: a search loads the machine as far as it will go.
+                    self._each(present, partial(self._search_rate, scenario), at_once=1)
             with phase("rounds"):
                 result = self._rounds(cells)
             with phase("recheck"):
@@ -213,7 +236,7 @@ class _GroupRun:
         self._watch.step("start", seat.deployment.label)
 
     def _answer(self, seat: Seat) -> None:
-        mine = {cell.scenario.batch_size for cell in self._group.running if cell.deployment == seat.deployment}
+        mine = {seat.batch_size(cell.scenario) for cell in self._group.running if cell.deployment == seat.deployment}
         for batch_size in sorted(mine):
             out = self._setting.work / f"answers-{id(seat)}-{batch_size}.npz"
             self._ask(seat, "answer", batch_size=batch_size, out=str(out))
@@ -226,16 +249,40 @@ class _GroupRun:
             seat,
             "prepare",
             scenario=scenario.name,
-            batch_size=scenario.batch_size,
+            batch_size=seat.batch_size(scenario),
+            in_flight=seat.in_flight(scenario),
             protocol=self._protocol.model_dump_json(),
         )
+
+    def _search_load(self, scenario: Scenario, seat: Seat) -> None:
+        threads = self._protocol.threads or usable_threads()
+        most = min(scenario.most_in_flight or 1, max(1, usable_threads() // threads))
+        in_flight = [scenario.in_flight] if scenario.most_in_flight is None else list(range(1, most + 1))
+        seat.searched[scenario.name] = self._ask(
+            seat, "search_load", batch_sizes=list(scenario.batch_sizes), in_flight=in_flight
+        )
+        self._watch.step("search", seat.deployment.label)
+
+    def _search_rate(self, scenario: Scenario, seat: Seat) -> None:
+        assert scenario.latency_limit_ms is not None
+        seat.prepared[scenario.name]["search"] = self._ask(
+            seat,
+            "search_rate",
+            scenario=scenario.name,
+            limit_ns=round(scenario.latency_limit_ms * 1e6),
+            time_limit_s=self._protocol.search_limit_s,
+            seed=self._protocol.seed,
+        )
+        self._watch.step("search", seat.deployment.label)
 
     def _rounds(self, cells: Sequence[Cell]) -> RoundsResult | None:
         """Rounds over the cells whose workers stand; None when there are none."""
         protocol = self._protocol
         seats = {cell: self._seats[cell.deployment] for cell in cells}
         entrants = [
-            _Entrant(cell, seat, count(protocol.seed << 20)) for cell, seat in seats.items() if seat.error is None
+            _Entrant(cell, seat, count(protocol.seed << 20))
+            for cell, seat in seats.items()
+            if seat.error is None and not (cell.scenario.is_open_loop and seat.rate_per_s(cell.scenario) is None)
         ]
         if not entrants:
             return None
@@ -249,13 +296,13 @@ class _GroupRun:
         return run_rounds(
             entrants,
             reference.name,
-            block_ns=_block_ns(cells[0].scenario, protocol.block_s),
+            block_ns=_block_ns(entrants, protocol.block_s),
             minimum_rounds=protocol.minimum_rounds,
             time_limit_ns=round(protocol.time_limit_s * 1e9),
             half_width_ratio=protocol.ratio_half_width,
             confidence=protocol.confidence,
             seed=protocol.seed,
-            samples_per_query={cell.cell_id: cell.scenario.batch_size for cell in cells},
+            samples_per_query={entrant.name: entrant.seat.batch_size(entrant.cell.scenario) for entrant in entrants},
             on_round=on_round,
         )
 

@@ -10,7 +10,7 @@ from lynxbench.scoring import Scores, score
 from lynxbench.specs.suite import Scenario
 from lynxbench.sweep.group import Seats
 from lynxbench.sweep.phases import Phases
-from lynxbench.sweep.plan import Deployment
+from lynxbench.sweep.plan import Cell
 from lynxbench.sweep.progress import Meter, expected_s, steps
 from lynxbench.sweep.rows import Context, cell_record, predictions_id
 from lynxbench.sweep.timing import latency_table
@@ -32,7 +32,7 @@ class Keeper:
         self._store = store
         self._finished = finished
         self._meter = meter
-        self._scores: dict[tuple[Deployment, int], Scores] = {}
+        self._scores: dict[str, Scores] = {}  # by candidate_id
         self._expected_s = expected_s(context.group, context.resolved.suite.protocol)
         self._rounds_done: dict[str, float] = {}
 
@@ -51,25 +51,31 @@ class Keeper:
     def after_accuracy(self, seats: Seats) -> None:
         """Every candidate against the reference; predictions are kept first, so that they outlive any trouble here."""
         rubric = self._context.resolved.rubrics[self._group.workload.name].spec
-        for deployment, seat in seats.items():
-            for batch_size, predictions in seat.predictions.items():
-                self._store.write_predictions(predictions_id(self._group, deployment, batch_size), predictions)
-                reference = self._reference(seats, batch_size)
+        for candidate_id, cell in {cell.candidate_id: cell for cell in self._group.running}.items():
+            predictions = _answers(seats, cell)
+            if predictions is not None:
+                self._store.write_predictions(predictions_id(self._group, cell), predictions)
+                reference = self._reference(seats, cell.scenario)
                 if reference is not None:
-                    self._scores[deployment, batch_size] = score(rubric, predictions, reference)
+                    self._scores[candidate_id] = score(rubric, predictions, reference)
 
     def after_rounds(self, scenario: Scenario, seats: Seats, result: RoundsResult | None) -> None:
         """Write the scenario's cells that the store does not hold yet."""
         with self.phases.phase("records"):
             for cell in self._group.running:
                 if cell.scenario == scenario and cell.cell_id not in self._finished:
-                    scores = self._scores.get((cell.deployment, scenario.batch_size))
+                    scores = self._scores.get(cell.candidate_id)
                     record = cell_record(self._context, cell, seats[cell.deployment], scores, result)
                     timed = result is not None and record["status"] in MEASURED
                     self._store.write_cell(record, latency_table(cell, result) if timed and result else None)
 
-    def _reference(self, seats: Seats, batch_size: int) -> Predictions | None:
+    def _reference(self, seats: Seats, scenario: Scenario) -> Predictions | None:
         for cell in self._group.running:
-            if cell.is_reference and cell.scenario.batch_size == batch_size:
-                return seats[cell.deployment].predictions.get(batch_size)
+            if cell.is_reference and cell.scenario.batch_sizes == scenario.batch_sizes:
+                return _answers(seats, cell)
         return None
+
+
+def _answers(seats: Seats, cell: Cell) -> Predictions | None:
+    seat = seats[cell.deployment]
+    return seat.predictions.get(seat.batch_size(cell.scenario))

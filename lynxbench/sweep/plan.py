@@ -10,6 +10,7 @@ from typing import Any
 
 from lynxbench import __version__
 from lynxbench.errors import FailureStatus
+from lynxbench.execution import usable_threads
 from lynxbench.quantization import why_unsupported
 from lynxbench.specs.resolve import ResolvedSuite
 from lynxbench.specs.scheme import Calibration, Scheme
@@ -144,14 +145,16 @@ def _group(
                 _digest(identity), _digest(candidate), first + len(cells), deployment, scenario, deployment == reference
             )
             cells.append(cell)
-            skip = _skip(resolved, deployment, unavailable)
+            skip = _skip(resolved, deployment, scenario, unavailable)
             if skip is not None:
                 skipped[cell.cell_id] = skip
     group_id = _digest({"workload": workload.name, "model": model.name, "cells": [cell.cell_id for cell in cells]})
     return Group(group_id, workload, model, tuple(cells), skipped)
 
 
-def _skip(resolved: ResolvedSuite, deployment: Deployment, unavailable: Mapping[str, Skip]) -> Skip | None:
+def _skip(
+    resolved: ResolvedSuite, deployment: Deployment, scenario: Scenario, unavailable: Mapping[str, Skip]
+) -> Skip | None:
     if deployment.executor in unavailable:
         return unavailable[deployment.executor]
     executor = resolved.executors[deployment.executor].spec
@@ -159,6 +162,13 @@ def _skip(resolved: ResolvedSuite, deployment: Deployment, unavailable: Mapping[
         return Skip(
             "unsupported",
             f"executor {executor.name} does not run {deployment.scheme.kind} (it runs {', '.join(executor.schemes)})",
+        )
+    threads, usable = resolved.suite.protocol.threads or usable_threads(), usable_threads()
+    if scenario.in_flight > 1 and scenario.in_flight * threads > usable:
+        return Skip(
+            "unsupported",
+            f"{scenario.in_flight} queries in flight with {threads} threads each are more than the {usable} cores that "
+            "may be used here: lower in_flight or protocol.threads",
         )
     reason = why_unsupported(deployment.scheme)
     return None if reason is None else Skip("unsupported", reason)
@@ -180,7 +190,7 @@ def _identity(
         "calibration": calibration,
         "executor": resolved.executors[deployment.executor].digest,
         "scenario": scenario.model_dump(mode="json"),
-        "batch_size": scenario.batch_size,
+        "batch_size": scenario.batch_size if scenario.largest_batch_size is None else list(scenario.batch_sizes),
         "rubric": resolved.rubrics[workload.name].digest,
         "test_set": material.test_sets[workload.name].fingerprint,
         "protocol": resolved.suite.protocol.model_dump(mode="json"),

@@ -207,7 +207,7 @@ def _image_fit(
                     file, f"{key}.image.{field}", "one value for each channel", str(given), f"1 or {held[0]} values"
                 )
             )
-    batches = {scenario.batch_size for scenario in resolved.scenarios_of(workload)}
+    batches = {size for scenario in resolved.scenarios_of(workload) for size in scenario.batch_sizes}
     if any(scheme.needs_calibration for scheme in resolved.schemes_of(workload)):
         batches |= {calibration.batch_size for calibration in resolved.calibrations_of(workload)}
     if batch is not None and batches - {batch}:

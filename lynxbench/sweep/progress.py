@@ -13,6 +13,7 @@ from lynxbench.sweep.plan import Group
 BUILD_S = 0.7
 START_S = 0.6
 ACCURACY_S = 1.0
+SEARCH_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -52,11 +53,15 @@ def expected_s(group: Group, protocol: Protocol) -> dict[str, float]:
         "start": START_S * len(group.deployments),
         "accuracy": ACCURACY_S * cells,
         "rounds": (protocol.time_limit_s * 1.1 + protocol.warm_up_s / 2) * cells,
+        "search": SEARCH_S * len([c for c in group.running if c.scenario.is_searched])
+        + protocol.search_limit_s / 2 * len([c for c in group.running if c.scenario.kind == "server-search"]),
     }
 
 
 def steps(group: Group, phase: str) -> int:
     """How many steps of a phase a group has, at least one."""
     if phase == "accuracy":
-        return max(1, len({(cell.deployment, cell.scenario.batch_size) for cell in group.running}))
+        return max(1, len({(cell.deployment, cell.scenario.batch_sizes) for cell in group.running}))
+    if phase == "search":
+        return max(1, len([c for c in group.running if c.scenario.is_searched or c.scenario.kind == "server-search"]))
     return max(1, len(group.deployments))

@@ -41,9 +41,8 @@ class Context:
     started_at: datetime
 
 
-def predictions_id(group: Group, deployment: Deployment, batch_size: int) -> str:
-    """The key of a candidate's answers: the same for every scenario at the same batch size."""
-    cell = next(c for c in group.cells if c.deployment == deployment and c.scenario.batch_size == batch_size)
+def predictions_id(group: Group, cell: Cell) -> str:
+    """The key of a candidate's answers: the same for every scenario at the same declared batch size."""
     return hashlib.sha256(f"{group.workload.name}\0{cell.candidate_id}".encode()).hexdigest()[:16]
 
 
@@ -69,8 +68,14 @@ def cell_record(context: Context, cell: Cell, seat: Seat, scores: Scores | None,
 
 def _trouble(cell: Cell, seat: Seat, scores: Scores | None, result: RoundsResult | None) -> tuple[str, str] | None:
     """Status and reason of a cell that has no measurement; None for one that has."""
-    if scores is None and seat.predictions.get(cell.scenario.batch_size) is not None:
+    if scores is None and seat.predictions.get(seat.batch_size(cell.scenario)) is not None:
         return "failed", "the reference gave no predictions to compare with, so no score goes with the speed"
+    search = seat.prepared.get(cell.scenario.name, {}).get("search")
+    if search is not None and search["rate_per_s"] is None:
+        return (
+            "rejected",
+            f"no rate was found whose p99 holds {cell.scenario.latency_limit_ms:g} ms: {search['reason']}",
+        )
     entrant = None if result is None else result.entrants.get(cell.cell_id)
     difference = seat.rechecked.get(cell.scenario.name)
     if scores is None or entrant is None or entrant.error is not None or not entrant.blocks or difference is None:
@@ -79,7 +84,7 @@ def _trouble(cell: Cell, seat: Seat, scores: Scores | None, result: RoundsResult
         return "failed", f"no score goes with the speed: {scores.primary.reason}"
     if difference > RECHECK_TOLERANCE:
         return "rejected", f"after timing, {difference:.1%} of the answers differed from the accuracy pass"
-    invalid = invalid_load(cell, entrant)
+    invalid = invalid_load(cell, seat, entrant)
     return None if invalid is None else ("rejected", invalid)
 
 
@@ -94,7 +99,7 @@ def _measured(context: Context, cell: Cell, seat: Seat, scores: Scores, result: 
         "status": status,
         "reason": seat.opened["reason"] if status != "ok" else None,
         "warnings": [*_quantizer_notes(seat.artifact), *warnings],
-        "predictions_id": predictions_id(context.group, cell.deployment, cell.scenario.batch_size),
+        "predictions_id": predictions_id(context.group, cell),
         "recheck_difference": seat.rechecked[cell.scenario.name],
         "artifact_sha256": seat.artifact.sha256,
         "artifact_bytes": seat.artifact.size_bytes,
@@ -154,8 +159,9 @@ def _declared(context: Context, cell: Cell) -> dict[str, Any]:
         "simulated": executor.spec.simulated,
         "scenario": cell.scenario.name,
         "scenario_kind": cell.scenario.kind,
-        "batch_size": cell.scenario.batch_size,
+        "batch_size": None if cell.scenario.largest_batch_size else cell.scenario.batch_size,
         "rate_per_s": cell.scenario.rate_per_s,
+        "p99_limit_ms": cell.scenario.latency_limit_ms,
         "protocol": json.dumps(suite.protocol.model_dump(mode="json"), sort_keys=True),
         **_host(context.host),
     }

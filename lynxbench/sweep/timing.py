@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,21 +32,25 @@ def timing_fields(
     context: Context, cell: Cell, seat: Seat, entrant: EntrantRounds, result: RoundsResult
 ) -> tuple[dict[str, Any], list[dict[str, str]]]:
     """Timing fields and the warnings that go with them."""
-    prepared = seat.prepared[cell.scenario.name]
+    prepared, batch_size = seat.prepared[cell.scenario.name], seat.batch_size(cell.scenario)
     summary = summarise(
         entrant.blocks,
         context.resolved.suite.protocol.confidence,
         minimum_blocks=_minimum(entrant),
-        samples_per_query=cell.scenario.batch_size,
+        samples_per_query=batch_size,
         harness_overhead_ns=prepared["harness_overhead_ns"],
         cpus=context.host.logical_cores,
     )
     # Ratios count only against the declared reference; where that failed, another cell held its place in the rounds.
     against_reference = any(c.is_reference and c.cell_id == result.reference for c in context.group.cells)
-    # The server's rate is given, so a ratio of rates would say nothing.
-    ratio = entrant.throughput_ratio if against_reference and cell.scenario.rate_per_s is None else None
-    p50_ratio = entrant.p50_ratio if against_reference else None
+    # The server's rate is given, so a ratio of rates would say nothing; where it was searched latencies are those of
+    # different loads.
+    ratio = entrant.throughput_ratio if against_reference and not cell.scenario.is_open_loop else None
+    p50_ratio = entrant.p50_ratio if against_reference and cell.scenario.kind != "server-search" else None
     fields = {
+        "batch_size": batch_size,
+        "in_flight": None if cell.scenario.is_open_loop else seat.in_flight(cell.scenario),
+        **_search(cell, seat),
         "rounds": len(entrant.blocks),
         "stopped_by": result.stopped_by,
         "blocks_used": summary.blocks_used,
@@ -72,11 +77,29 @@ def timing_fields(
         "scheduler_delay_ratio": summary.scheduler_delay_ratio,
     }
     found: list[TimingWarning] = [*summary.warnings, *(entrant.warnings if against_reference else ())]
+    limit_ms, p99_ns = cell.scenario.latency_limit_ms, summary.percentiles["p99"].value_ns
+    if limit_ms is not None and p99_ns is not None and p99_ns > 1e6 * limit_ms:
+        found.append(TimingWarning.RATE_NOT_HELD)
     if prepared["warm_up_cut_short"]:
         found.append(TimingWarning.WARM_UP_CUT_SHORT)
     warnings = {warning.value: warning.advice for warning in found}
     warnings.update({code: Caution(code).advice for code in seat.opened["cautions"]})
     return fields, [{"code": code, "advice": advice} for code, advice in warnings.items()]
+
+
+def _search(cell: Cell, seat: Seat) -> dict[str, Any]:
+    """What was found by trying, and how the search ended."""
+    found: dict[str, Any] = {}
+    if cell.scenario.is_searched:
+        found["searched"] = json.dumps(seat.searched[cell.scenario.name], sort_keys=True)
+    search = seat.prepared[cell.scenario.name].get("search")
+    if search is not None:
+        found |= {
+            "rate_per_s": search["rate_per_s"],
+            "rate_high_per_s": search["high_per_s"],
+            "searched": json.dumps(search, sort_keys=True),
+        }
+    return found
 
 
 def _lateness(entrant: EntrantRounds) -> dict[str, float]:
@@ -93,14 +116,16 @@ def _percentiles(summary: TimingSummary) -> dict[str, float | None]:
         fields[f"{name}_ns"] = estimate.value_ns
         fields[f"{name}_low_ns"] = estimate.low_ns if supported else None
         fields[f"{name}_high_ns"] = estimate.high_ns if supported else None
+        fields[f"{name}_early_stopping_ns"] = estimate.early_stopping_ns
     return fields
 
 
-def invalid_load(cell: Cell, entrant: EntrantRounds) -> str | None:
+def invalid_load(cell: Cell, seat: Seat, entrant: EntrantRounds) -> str | None:
     """Why the server scenario's latencies say nothing of the candidate; None where they do."""
-    if cell.scenario.rate_per_s is None:
+    rate_per_s = seat.rate_per_s(cell.scenario)
+    if rate_per_s is None:
         return None
-    blocks, rate = _used(entrant), f"{cell.scenario.rate_per_s:g} queries/s"
+    blocks, rate = _used(entrant), f"{rate_per_s:.4g} queries/s"
     unserved, arrived = sum(block.unserved for block in blocks), sum(len(b) + b.unserved for b in blocks)
     if unserved:
         return f"at {rate} {unserved:,} of {arrived:,} queries were never served: lower rate_per_s"

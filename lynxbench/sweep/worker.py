@@ -2,7 +2,9 @@
 
 open     model on its executor, cold start timed apart, first run compared with the reference outputs
 answer   the whole test set at one batch size, predictions to a file
+search_load  the batch size and the queries in flight that answer most samples a second
 prepare  bind the queries of a scenario and warm up
+search_rate  the highest rate of arrivals whose p99 holds a limit
 block    one timed block
 recheck  the timed queries once more, compared with the accuracy pass
 usage    peak memory, and the providers once more
@@ -13,6 +15,8 @@ from __future__ import annotations
 import resource
 import sys
 import time
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +24,16 @@ import numpy as np
 
 from lynxbench.datasets.samples import Samples
 from lynxbench.execution import usable_cores
-from lynxbench.measurement import harness_overhead_ns, serve_block, time_block, warm_up
+from lynxbench.measurement import (
+    Block,
+    harness_overhead_ns,
+    search_load,
+    search_rate,
+    serve_block,
+    time_block,
+    time_in_flight,
+    warm_up,
+)
 from lynxbench.specs.executor import ExecutorSpec
 from lynxbench.specs.rubric import TaskName
 from lynxbench.specs.suite import Model, Protocol
@@ -40,6 +53,12 @@ RECHECKED_QUERIES = 2
 # longer than this fills them anew by itself.
 LEAD_IN_RUNS = 2
 LEAD_IN_WORTH_NS = 5_000_000
+# The rate search begins at half of what the candidate can serve without a pause, where most limits hold.
+START_LOAD = 0.5
+# One try of a batch size or of queries in flight.
+SEARCH_NS = 200_000_000
+SEARCH_WARM_UP_RUNS = 5
+SEARCH_WARM_UP_S = 0.05
 
 
 class Worker:
@@ -49,6 +68,7 @@ class Worker:
         self._answers: dict[int, dict[str, np.ndarray[Any, Any]]] = {}
         self._queries: dict[str, tuple[int, list[Query], list[np.ndarray[Any, Any]]]] = {}
         self._next: dict[str, int] = {}
+        self._in_flight: dict[str, int] = {}
         self._run_ns: dict[str, float] = {}
 
     def load(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -110,26 +130,37 @@ class Worker:
         save_predictions(predictions, Path(request["out"]))
         return {"n": len(predictions)}
 
+    def search_load(self, request: dict[str, Any]) -> dict[str, Any]:
+        """First the batch size with one query in flight, then the queries in flight at that batch size."""
+
+        def samples_per_s(batch_size: int, in_flight: int) -> float:
+            try:
+                queries, _ = self._bind(batch_size, in_flight)
+                warm_up([query.run for query in queries], SEARCH_WARM_UP_RUNS, SEARCH_WARM_UP_S)
+                block = _closed_loop(queries, in_flight, SEARCH_NS, 0)
+            except Exception as error:
+                # ONNX Runtime tells of memory that it did not get in words alone.
+                if "allocate" in str(error).lower():
+                    raise MemoryError(str(error)) from error
+                raise
+            return batch_size * len(block) / (block.busy_ns / 1e9)
+
+        sizes = search_load(request["batch_sizes"], lambda size: samples_per_s(size, 1))
+        lanes = search_load(request["in_flight"], lambda lanes: samples_per_s(sizes.load, lanes))
+        return {
+            "batch_size": sizes.load,
+            "in_flight": lanes.load,
+            "batch_sizes_tried": sizes.tried,
+            "in_flight_tried": lanes.tried,
+        }
+
     def prepare(self, request: dict[str, Any]) -> dict[str, Any]:
         protocol = Protocol.from_json(request["protocol"])
-        batch_size = request["batch_size"]
-        inputs = self._task.inputs(self._samples)
-        chosen = list(batches(len(inputs), batch_size))
-        room = max(1, TIMED_QUERIES_BYTES // max(1, inputs[: min(batch_size, len(inputs))].nbytes))
-        wanted = min(TIMED_QUERIES, room, len(chosen))
-        # Spread over the whole test set; the full batches first, as the accuracy pass saw them.
-        positions = [chosen[i] for i in np.linspace(0, len(chosen) - 1, wanted).round().astype(int)]
-        queries: list[Query] = []
-        begun = time.monotonic()
-        for position in positions:
-            if len(queries) >= LEAST_QUERIES and time.monotonic() - begun > BINDING_S:
-                break
-            feed = self._task.feed(inputs[position], self._model, self._executor.inputs)
-            query = self._task.query(self._executor, feed, self._model)
-            query.load(feed)
-            queries.append(query)
+        batch_size, in_flight = request["batch_size"], request["in_flight"]
+        queries, positions = self._bind(batch_size, in_flight)
         name = request["scenario"]
-        self._queries[name] = (batch_size, queries, positions[: len(queries)])
+        self._queries[name] = (batch_size, queries, positions)
+        self._in_flight[name] = in_flight
         self._next[name] = 0
         warm = warm_up([query.run for query in queries], protocol.warm_up_runs, protocol.warm_up_s)
         self._run_ns[name] = warm.wall_ns / warm.runs
@@ -140,6 +171,44 @@ class Worker:
             "harness_overhead_ns": harness_overhead_ns(),
         }
 
+    def _bind(self, batch_size: int, in_flight: int) -> tuple[list[Query], list[np.ndarray[Any, Any]]]:
+        """Queries spread over the test set, bound and loaded, with the samples of each; at least one for each lane."""
+        inputs = self._task.inputs(self._samples)
+        chosen = list(batches(len(inputs), batch_size))
+        room = max(1, TIMED_QUERIES_BYTES // max(1, inputs[: min(batch_size, len(inputs))].nbytes))
+        wanted = max(in_flight, min(TIMED_QUERIES, room, len(chosen)))
+        # Spread over the whole test set; the full batches first, as the accuracy pass saw them.
+        positions = [chosen[i] for i in np.linspace(0, len(chosen) - 1, wanted).round().astype(int)]
+        queries: list[Query] = []
+        begun = time.monotonic()
+        for position in positions:
+            if len(queries) >= max(LEAST_QUERIES, in_flight) and time.monotonic() - begun > BINDING_S:
+                break
+            feed = self._task.feed(inputs[position], self._model, self._executor.inputs)
+            query = self._task.query(self._executor, feed, self._model)
+            query.load(feed)
+            queries.append(query)
+        return queries, positions[: len(queries)]
+
+    def search_rate(self, request: dict[str, Any]) -> dict[str, Any]:
+        name = request["scenario"]
+        runs = [query.run for query in self._queries[name][1]]
+        found = search_rate(
+            partial(_serve, runs),
+            limit_ns=request["limit_ns"],
+            start_per_s=START_LOAD * 1e9 / self._run_ns[name],
+            time_limit_s=request["time_limit_s"],
+            seed=request["seed"],
+        )
+        last = next((probe for probe in reversed(found.probes) if not probe.held), None)
+        return {
+            "rate_per_s": found.rate_per_s,
+            "high_per_s": found.high_per_s,
+            "stopped_by": found.stopped_by,
+            "tried": [[probe.rate_per_s, probe.p99_ns, probe.reason] for probe in found.probes],
+            "reason": None if last is None else f"at {last.rate_per_s:.4g} queries/s {last.reason}",
+        }
+
     def block(self, request: dict[str, Any]) -> dict[str, Any]:
         name = request["scenario"]
         _, queries, _ = self._queries[name]
@@ -147,12 +216,9 @@ class Worker:
             warm_up([query.run for query in queries], LEAD_IN_RUNS, 0.0)
         runs, first, duration_ns = [query.run for query in queries], self._next[name], request["duration_ns"]
         if request["rate_per_s"] is None:
-            block = time_block(runs, duration_ns, first=first)
+            block = _closed_loop(queries, self._in_flight[name], duration_ns, first)
         else:
-            cores = usable_cores()
-            block = serve_block(
-                runs, request["rate_per_s"], duration_ns, request["seed"], first=first, usable_cores=cores
-            )
+            block = _serve(runs, request["rate_per_s"], duration_ns, request["seed"], first)
         self._next[name] = block.next_query
         return block_to_wire(block)
 
@@ -180,6 +246,19 @@ class Worker:
         return {"peak_rss_bytes": _peak_rss_bytes()}
 
 
+def _closed_loop(queries: Sequence[Query], in_flight: int, duration_ns: int, first: int) -> Block:
+    runs = [query.run for query in queries]
+    if in_flight == 1:
+        return time_block(runs, duration_ns, first=first)
+    return time_in_flight([runs[lane::in_flight] for lane in range(in_flight)], duration_ns, first=first)
+
+
+def _serve(
+    runs: Sequence[Callable[[], object]], rate_per_s: float, duration_ns: int, seed: int, first: int = 0
+) -> Block:
+    return serve_block(runs, rate_per_s, duration_ns, seed, first=first, usable_cores=usable_cores())
+
+
 def _peak_rss_bytes() -> int:
     """The most memory that this process has held; on Linux of its own image alone.
 
@@ -193,10 +272,13 @@ def _peak_rss_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale
 
 
+REQUESTS = ("load", "open", "search_load", "answer", "prepare", "search_rate", "block", "recheck", "usage")
+
+
 def main() -> None:
     """Serve until the parent closes the pipe."""
     worker = Worker()
-    serve({name: getattr(worker, name) for name in ("load", "open", "answer", "prepare", "block", "recheck", "usage")})
+    serve({name: getattr(worker, name) for name in REQUESTS})
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import gc
 import os
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lynxbench.measurement import Block, Counters, harness_overhead_ns, read_counters, time_block, warm_up
+from lynxbench.measurement import (
+    Block,
+    Counters,
+    harness_overhead_ns,
+    read_counters,
+    time_block,
+    time_in_flight,
+    warm_up,
+)
 from tests.fakes import ScriptedClock, make_block, scripted_counters
 
 
@@ -207,3 +216,59 @@ def test_threads_of_the_process_are_all_read() -> None:
             thread.join()
     if delays is not None:
         assert {thread.native_id for thread in threads} <= set(delays)
+
+
+def test_lanes_run_side_by_side_each_in_turn() -> None:
+    """The two lanes meet in the middle of a run: each waits there for the other, so neither could run alone."""
+    meet = threading.Barrier(2)
+    ran: list[str] = []
+
+    def query(name: str) -> Callable[[], None]:
+        def run() -> None:
+            meet.wait(60)
+            ran.append(name)
+
+        return run
+
+    before = gc.isenabled()
+    block = time_in_flight([[query("a0"), query("a1")], [query("b0"), query("b1")]], 1, first=1)
+    assert gc.isenabled() == before
+    assert sorted(ran) == ["a1", "b1"]  # the duration has passed after the first run of each
+    assert (len(block), block.in_flight, block.next_query) == (2, 2, 0)
+    assert block.busy_ns == block.wall_ns
+    assert (block.latencies_ns > 0).all()
+
+
+def test_in_flight_counts_every_run_once() -> None:
+    counts = [0, 0, 0]
+
+    def query(lane: int) -> Callable[[], None]:
+        def run() -> None:
+            counts[lane] += 1
+            time.sleep(0.001)
+
+        return run
+
+    block = time_in_flight([[query(lane)] for lane in range(3)], 50_000_000)
+    assert len(block) == sum(counts)
+    assert min(counts) >= 1
+    assert block.wall_ns >= 50_000_000
+    # Three sleep side by side: together longer than the wall clock went.
+    assert block.latencies_ns.sum() > block.wall_ns
+
+
+def test_what_a_lane_raises_is_raised_once_all_have_ended() -> None:
+    others: list[int] = []
+
+    def fails() -> None:
+        raise RuntimeError("lane")
+
+    def sleeps() -> None:
+        time.sleep(0.001)
+        others.append(1)
+
+    with pytest.raises(RuntimeError, match="lane"):
+        time_in_flight([[fails], [sleeps]], 20_000_000)
+    assert others
+    with pytest.raises(ValueError, match="at least one query"):
+        time_in_flight([[], [fails]], 1)

@@ -203,6 +203,35 @@ USE = 'name = "m"\nmetric = "top-1"\ndirection = "higher-is-better"\n'
             'name = "s"\nkind = "server"\nrate_per_s = 10.0\nbatch_size = 2',
             Problem("x.toml", "", "server sends one sample a query; batch_size is 2"),
         ),
+        (
+            Scenario,
+            'name = "s"\nkind = "server-search"',
+            Problem("x.toml", "", "server-search needs latency_limit_ms, which p99 must hold"),
+        ),
+        (
+            Scenario,
+            'name = "s"\nkind = "server-search"\nlatency_limit_ms = 5.0\nrate_per_s = 10.0',
+            Problem("x.toml", "", "rate_per_s is for server; server-search finds it"),
+        ),
+        (
+            Scenario,
+            'name = "s"\nkind = "single-stream"\nin_flight = 2',
+            Problem("x.toml", "", "in_flight is for offline; single-stream has its own way of sending queries"),
+        ),
+        (
+            Scenario,
+            'name = "s"\nkind = "single-stream"\nlargest_batch_size = 8',
+            Problem("x.toml", "", "largest_batch_size is for offline, not single-stream"),
+        ),
+        (
+            Scenario,
+            'name = "s"\nkind = "offline"\nbatch_size = 2\nlargest_batch_size = 8',
+            Problem(
+                "x.toml",
+                "",
+                "batch_size is given and largest_batch_size asks to search it: leave one of them out",
+            ),
+        ),
         (ImageInput, "std = [0.5, 0.0]", Problem("x.toml", "", "std must be positive, not 0.0")),
         (
             ImageInput,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 
+from lynxbench.execution import usable_threads
 from tests.running import lynxbench
 
 SUITE = """
@@ -127,6 +129,96 @@ def test_queries_that_arrive_when_they_do(tmp_path: Path) -> None:
         assert row["throughput_per_s"] > 100
     shown = lynxbench("show", "results/patterns", home=tmp_path)
     assert "steady, 250 queries/s" in " ".join(shown.out.split())
+
+
+SEARCHES = """
+[[scenarios]]
+name = "fastest"
+kind = "offline"
+largest_batch_size = 8
+most_in_flight = 4
+
+[[scenarios]]
+name = "crowd"
+kind = "offline"
+batch_size = 4
+in_flight = 1000
+
+[[scenarios]]
+name = "capacity"
+kind = "server-search"
+latency_limit_ms = 1000.0
+
+[[scenarios]]
+name = "impossible"
+kind = "server-search"
+latency_limit_ms = 0.001
+"""
+
+
+def with_scenarios(scenarios: str) -> str:
+    return SUITE[: SUITE.index("[[scenarios]]")] + scenarios + SUITE[SUITE.index("[[workloads]]") :]
+
+
+def test_loads_that_are_found_by_trying(tmp_path: Path) -> None:
+    text = with_scenarios(SEARCHES).replace("minimum_rounds = 4", "minimum_rounds = 2\nsearch_limit_s = 6.0")
+    (tmp_path / "patterns.toml").write_text(text)
+    planned = lynxbench("sweep", "patterns.toml", "--dry-run", home=tmp_path)
+    assert "fastest, best batch up to 8, best of up to 4 in flight" in planned.out
+    assert "capacity, highest rate with p99 within 1000 ms" in planned.out
+    ran = lynxbench("sweep", "patterns.toml", "--json", home=tmp_path)
+    assert ran.code == 3, ran.err
+    rows = {(row["scenario"], row["scheme"]): row for row in ran.json()["records"]}
+    assert len(rows) == 8
+    latencies = pq.read_table(tmp_path / "results" / "patterns" / "latencies.parquet").to_pylist()
+    for scheme in ("fp32", "int8-dynamic"):
+        fastest = rows["fastest", scheme]
+        assert fastest["status"] == "ok", fastest["reason"]
+        found = json.loads(fastest["searched"])
+        assert (found["batch_size"], found["in_flight"]) == (fastest["batch_size"], fastest["in_flight"])
+        speeds = dict(found["batch_sizes_tried"])
+        assert list(speeds) == [1, 2, 4, 8][: len(speeds)]
+        assert speeds[fastest["batch_size"]] * 1.03 >= max(speeds.values())
+
+        crowd = rows["crowd", scheme]
+        assert crowd["status"] == "unsupported"
+        assert "1000 queries in flight with 1 threads each are more than the" in crowd["reason"]
+
+        impossible = rows["impossible", scheme]
+        assert (impossible["status"], impossible["p99_ns"], impossible["rate_per_s"]) == ("rejected", None, None)
+        assert "no rate was found whose p99 holds 0.001 ms: at " in impossible["reason"]
+
+        capacity = rows["capacity", scheme]
+        if capacity["status"] == "rejected":  # beside other work the dispatcher may be late at every rate
+            assert "late" in capacity["reason"] or "never served" in capacity["reason"]
+            continue
+        tried = json.loads(capacity["searched"])["tried"]
+        assert capacity["rate_per_s"] == max(rate for rate, _, reason in tried if reason is None)
+        assert all(p99_ns <= 1e9 for _, p99_ns, reason in tried if reason is None)
+        if capacity["rate_high_per_s"] is not None:
+            assert capacity["rate_high_per_s"] > capacity["rate_per_s"]
+        assert capacity["p50_ratio"] is capacity["throughput_ratio"] is None
+        own = [x for x in latencies if x["cell_id"] == capacity["cell_id"]]
+        assert all(x["scheduled_ns"] is not None for x in own)
+    shown = " ".join(lynxbench("show", "results/patterns", home=tmp_path).out.split())
+    assert "rate at p99 1000 ms" in shown
+
+
+def test_queries_in_flight_share_a_session(tmp_path: Path) -> None:
+    """Two with one thread each need two cores."""
+    two = '[[scenarios]]\nname = "two"\nkind = "offline"\nbatch_size = 4\nin_flight = 2\n'
+    (tmp_path / "patterns.toml").write_text(with_scenarios(two))
+    ran = lynxbench("sweep", "patterns.toml", "--json", home=tmp_path)
+    rows = ran.json()["records"]
+    if usable_threads() < 2:
+        assert {row["status"] for row in rows} == {"unsupported"}
+        return
+    assert ran.code == 0, ran.err
+    for row in rows:
+        assert (row["status"], row["in_flight"], row["recheck_difference"]) == ("ok", 2, 0.0)
+        assert row["p50_early_stopping_ns"] >= row["p50_ns"]
+        # Two are under way at a time, so throughput is not one over the latency.
+        assert row["throughput_per_s"] > 4 / (row["latency_mean_ns"] / 1e9)
 
 
 def test_a_dry_run_tells_what_no_runtime_has_kernels_for(tmp_path: Path) -> None:
