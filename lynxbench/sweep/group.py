@@ -23,7 +23,6 @@ from lynxbench.sweep.setting import Setting
 from lynxbench.sweep.wire import block_from_wire, load_predictions
 
 MODULE = "lynxbench.sweep.worker"
-# A block answers after its own time; this much beside it means that the worker hangs.
 BLOCK_GRACE_S = 60.0
 LEAST_ARRIVALS = 50  # on average, in a block of the server scenario
 
@@ -81,6 +80,7 @@ class _Entrant:
     cell: Cell
     seat: Seat
     seeds: Iterator[int]
+    grace_s: float  # a block answers after its own time; this much beside it means that the worker hangs
 
     @property
     def name(self) -> str:
@@ -95,7 +95,7 @@ class _Entrant:
             "rate_per_s": self.seat.rate_per_s(scenario),
             "seed": next(self.seeds),
         }
-        return block_from_wire(self.seat.ask(request, duration_ns / 1e9 + BLOCK_GRACE_S))
+        return block_from_wire(self.seat.ask(request, duration_ns / 1e9 + self.grace_s))
 
 
 def _block_ns(entrants: Sequence[_Entrant], block_s: float) -> int:
@@ -280,7 +280,7 @@ class _GroupRun:
         protocol = self._protocol
         seats = {cell: self._seats[cell.deployment] for cell in cells}
         entrants = [
-            _Entrant(cell, seat, count(protocol.seed << 20))
+            _Entrant(cell, seat, count(protocol.seed << 20), min(BLOCK_GRACE_S, protocol.worker_timeout_s))
             for cell, seat in seats.items()
             if seat.error is None and not (cell.scenario.is_open_loop and seat.rate_per_s(cell.scenario) is None)
         ]

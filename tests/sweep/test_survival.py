@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import random
+import json
+import os
+import resource
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import psutil
-import pyarrow.parquet as pq
 import pytest
 
+from benchmarks.survival import kill_again_and_again
 from lynxbench.records.store import read_records, read_table
 from tests.running import ROOT, SMALL, Ran, command, environment, lynxbench
 
@@ -65,33 +68,139 @@ def test_twice_gives_the_same_answers(done: Path, tmp_path: Path) -> None:
 
 
 def test_killed_again_and_again_it_ends_whole(done: Path, tmp_path: Path) -> None:
+    """`benchmarks/survival.py --kills 100` is the same at length."""
     shutil.copytree(done / "cache", tmp_path / "cache")
+    found = kill_again_and_again(tmp_path, 6, seed=20261123)
+    assert found.whole, found
+    assert found.of_parents
+    assert found.of_children
     folder = tmp_path / "results" / "starter-quick"
-    seen: dict[str, object] = {}
-    dice = random.Random(20261123)
-    for _ in range(6):
-        running = subprocess.Popen(
-            command("sweep", *SMALL),
-            cwd=tmp_path,
-            env=environment(tmp_path),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        time.sleep(dice.uniform(0.3, 6.0))
-        running.send_signal(signal.SIGKILL)
-        running.wait()
-        for file in folder.rglob("*.parquet"):
-            pq.read_table(file)
-        now = {str(r["cell_id"]): r["started_at"] for r in read_records(folder)} if folder.exists() else {}
-        assert {key: now[key] for key in seen} == seen, "a finished cell was lost or measured again"
-        seen = dict(now)
-    ended = sweep(tmp_path)
-    assert ended.code == 0, ended.err
     assert fixed(folder) == fixed(done / "results" / "starter-quick")
     records = read_table(folder, "records")
     assert records.num_rows == len(set(records["cell_id"].to_pylist())) == 4
     assert not list((folder / "parts").glob("*.parquet"))
     assert not list(folder.rglob("*.tmp"))
+
+
+@pytest.mark.parametrize(
+    ("how", "status", "words"),
+    [
+        (signal.SIGSTOP, "timeout", "the worker was stopped"),
+        (signal.SIGSEGV, "failed", "SIGSEGV"),
+        (signal.SIGTERM, "failed", "SIGTERM"),
+        (signal.SIGKILL, "oom", "SIGKILL"),
+    ],
+)
+def test_a_worker_that_fails_costs_its_own_cells_alone(
+    done: Path, tmp_path: Path, how: signal.Signals, status: str, words: str
+) -> None:
+    shutil.copytree(done / "cache", tmp_path / "cache")
+    limits = ("--set", "protocol.worker_timeout_s=20", "--set", "protocol.time_limit_s=120")
+    # So precise that the rounds go on until the candidate fails.
+    running = subprocess.Popen(
+        command("sweep", *SMALL, *limits, "--set", "protocol.ratio_half_width=1e-9", "--out", "out", "--json"),
+        cwd=tmp_path,
+        env=environment(tmp_path),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    end = time.monotonic() + 120
+    while len(workers := [p for p in psutil.Process(running.pid).children() if is_worker(p)]) < 2:
+        assert running.poll() is None
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    time.sleep(1)
+    max(workers, key=lambda process: process.create_time()).send_signal(how)
+    out, err = running.communicate(timeout=300)
+    assert running.returncode == 3, err
+    rows = json.loads(out)["records"]
+    assert {row["scheme"]: row["status"] for row in rows} == {"fp32": "ok", "int8-static": status}
+    assert all(words in row["reason"] for row in rows if row["scheme"] == "int8-static")
+    assert psutil.wait_procs(workers, timeout=60)[1] == []
+
+
+def is_worker(process: psutil.Process) -> bool:
+    try:
+        return "lynxbench.sweep.worker" in process.cmdline()
+    except psutil.Error:
+        return False
+
+
+@pytest.mark.parametrize("largest_bytes", [0, 200, 3_000, 20_000, 60_000, 200_000])
+def test_a_full_disk_is_named_and_costs_nothing_that_was_finished(
+    done: Path, tmp_path: Path, largest_bytes: int
+) -> None:
+    """Every write above a size fails, as on a full disk; which writes those are changes with the size."""
+    shutil.copytree(done / "cache", tmp_path / "cache")
+    earlier = sweep(tmp_path, "--only", "scenario=single-stream")
+    assert earlier.code == 0, earlier.err
+    folder = tmp_path / "results" / "starter-quick"
+    before = fixed(folder)
+    assert len(before) == 2
+
+    def fill_the_disk() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest_bytes, resource.RLIM_INFINITY))
+
+    ran = subprocess.run(
+        command("sweep", *SMALL),
+        cwd=tmp_path,
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=fill_the_disk,
+    )
+    assert "Traceback" not in ran.stderr
+    kept = fixed(folder)
+    assert [row for row in kept if row["scenario"] == "single-stream"] == before
+    if ran.returncode != 0:
+        assert ran.returncode == 3, ran.stderr
+        assert "results/starter-quick" in ran.stderr + ran.stdout
+        assert "File too large" in ran.stderr + ran.stdout
+    else:
+        assert largest_bytes >= 60_000  # nothing that a sweep writes is larger
+    assert sweep(tmp_path).code == 0
+    whole, whole_at_once = fixed(folder), fixed(done / "results" / "starter-quick")
+    for row in whole + whole_at_once:
+        del row["group_id"], row["position"]  # which cells stood together when the first half was measured
+    assert whole == whole_at_once
+
+
+def test_a_wall_clock_that_jumps_by_days_moves_no_duration(done: Path, tmp_path: Path) -> None:
+    """In every process of the sweep the wall clock goes a day back or forth with each look at it."""
+    shutil.copytree(done / "cache", tmp_path / "cache")
+    (tmp_path / "patched").mkdir()
+    (tmp_path / "patched" / "sitecustomize.py").write_text(
+        """
+import itertools, time
+
+shift_s = itertools.cycle([0, 86400, -86400])
+wall, wall_ns = time.time, time.time_ns
+time.time = lambda: wall() + next(shift_s)
+time.time_ns = lambda: wall_ns() + 10**9 * next(shift_s)
+"""
+    )
+    env = environment(tmp_path)
+    env["PYTHONPATH"] = os.pathsep.join([str(tmp_path / "patched"), env["PYTHONPATH"]])
+    looks = subprocess.run(
+        [sys.executable, "-c", "import time; a, b, c = (time.time() for _ in 'abc'); print(b - a, c - b)"],
+        env=env, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    forth, back = map(float, looks.stdout.split())
+    assert forth > 80_000
+    assert back < -80_000
+    ran = subprocess.run(
+        command("sweep", *SMALL, "--json"), cwd=tmp_path, env=env, capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    rows = json.loads(ran.stdout)["records"]
+    assert [row["status"] for row in rows] == ["ok"] * 4
+    durations = [
+        (key, value) for row in rows for key, value in row.items() if key.endswith("_ns") and value is not None
+    ]
+    assert len(durations) > 50
+    assert all(0 <= value < 600e9 for _, value in durations), durations
 
 
 def test_a_kill_leaves_no_process_behind(done: Path, tmp_path: Path) -> None:
