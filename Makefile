@@ -20,8 +20,9 @@ check: $(VENV)/.installed-dev
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python tests/packaging_check.py
 
+# Figures of LynxBench itself; `make bench ARGS='--full --write'` makes docs/performance.md.
 bench: $(VENV)/.installed-dev
-	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+	$(BIN)/python benchmarks/performance.py $(ARGS)
 
 # What is generated from the code: the schema in results/README.md.
 docs: $(VENV)/.installed-dev

@@ -10,10 +10,14 @@ from pathlib import Path
 
 from lynxbench.cli.text import plain, size
 from lynxbench.errors import DeclarationError, Problem, UsageError
-from lynxbench.execution import create, doctor, host_facts, list_environments, remove
+from lynxbench.execution import create, doctor, host_facts, list_environments, read_sensors, remove
 from lynxbench.specs.base import did_you_mean
 from lynxbench.specs.executor import ExecutorSpec
 from lynxbench.specs.load import load_folder
+
+_BESIDE_TIME = {
+    "energy": "energy_uj", "frequency": "frequency_hz", "temperature": "temperature_c", "throttling": "throttled",
+}  # fmt: skip
 
 
 def doctor_command(names: Sequence[str], *, executors: Path | None, as_json: bool) -> int:
@@ -32,6 +36,12 @@ def doctor_command(names: Sequence[str], *, executors: Path | None, as_json: boo
     print(
         f"int8 instructions: {', '.join(host.isa_flags) or 'none'}; governor: {host.governor or 'not readable'}{limit}"
     )
+    sensors = read_sensors()
+    told = [name for name, value in _BESIDE_TIME.items() if getattr(sensors, value) is not None]
+    print(f"readable beside time: {', '.join(told) or 'nothing'}")
+    for name, value in _BESIDE_TIME.items():
+        if value in sensors.reasons:
+            print(f"  not {name}: {plain(sensors.reasons[value])}")
     load = "unknown" if host.load_1min is None else f"{host.load_1min:.1f}"
     print(f"load {load}; {plain(host.os)}; Python {host.python}; ONNX Runtime {host.onnxruntime or 'not installed'}\n")
     width = max(len(report.name) for report in reports)

@@ -24,6 +24,7 @@ from lynxbench.execution.environments import (
 from lynxbench.execution.executor import ColdStart, Executor
 from lynxbench.execution.host import HostFacts, host_facts, usable_cores, usable_threads
 from lynxbench.execution.preflight import Availability, Reason, preflight
+from lynxbench.execution.sensors import Sensors, read_sensors
 from lynxbench.execution.tensors import TensorInfo, graph_inputs
 from lynxbench.execution.verification import Caution, Verification
 
@@ -37,6 +38,7 @@ __all__ = [
     "Executor",
     "HostFacts",
     "Reason",
+    "Sensors",
     "TensorInfo",
     "Verification",
     "create",
@@ -46,6 +48,7 @@ __all__ = [
     "interpreter",
     "list_environments",
     "preflight",
+    "read_sensors",
     "remove",
     "usable_cores",
     "usable_threads",

@@ -16,7 +16,7 @@ prints nothing and stores nothing. It imports `lynxbench.errors` and below only;
 
 from __future__ import annotations
 
-from lynxbench.measurement.advice import TimingWarning
+from lynxbench.measurement.advice import TimingWarning, host_warnings
 from lynxbench.measurement.blocks import Block, WarmUp, harness_overhead_ns, time_block, time_in_flight, warm_up
 from lynxbench.measurement.counters import Counters, read_counters
 from lynxbench.measurement.open_loop import LATE_SERVICE_RATIO, lateness_ratio, poisson_arrivals_ns, serve_block
@@ -60,6 +60,7 @@ __all__ = [
     "WarmUp",
     "early_stopping_samples",
     "harness_overhead_ns",
+    "host_warnings",
     "lateness_ratio",
     "least_samples",
     "percentile_estimate",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-__all__ = ["TimingWarning"]
+__all__ = ["TimingWarning", "host_warnings"]
 
 
 class TimingWarning(StrEnum):
@@ -17,6 +17,8 @@ class TimingWarning(StrEnum):
     STARVED_BLOCKS_KEPT = "starved_blocks_kept"
     SCHEDULER_DELAY_UNREADABLE = "scheduler_delay_unreadable"
     STOLEN_TIME = "stolen_time"
+    THROTTLED = "throttled"
+    LOADED_HOST = "loaded_host"
     DRIFT = "drift"
     AUTOCORRELATED = "autocorrelated"
     UNSTEADY_BLOCKS = "unsteady_blocks"
@@ -59,6 +61,13 @@ _ADVICE: dict[TimingWarning, str] = {
     TimingWarning.STOLEN_TIME: (
         "The hypervisor gave more than 2 % of this machine's CPU time to others: use a dedicated host."
     ),
+    TimingWarning.THROTTLED: (
+        "The processor throttled itself while this was timed: check cooling and power limits, and measure again."
+    ),
+    TimingWarning.LOADED_HOST: (
+        "More than a quarter of the machine's usable cores had other work when the sweep began: stop it, and trust the"
+        " ratios more than the times."
+    ),
     TimingWarning.DRIFT: (
         "Latency rose or fell steadily over the blocks: check cooling and background load; trust the ratios, which"
         " are formed within rounds, more than the times."
@@ -90,3 +99,16 @@ _ADVICE: dict[TimingWarning, str] = {
     ),
     TimingWarning.REFERENCE_FAILED: ("The reference failed, so there are no ratios: mend the reference first."),
 }
+
+# Above this share of the usable cores other work meets the timed threads often enough to show in p99.
+LOADED_RATIO = 0.25
+
+
+def host_warnings(*, load_1min: float | None, usable_cores: float, throttled: int | None) -> tuple[TimingWarning, ...]:
+    """What the host's readings say: load before the sweep began, and throttling while it was timed (None: unread)."""
+    found = []
+    if load_1min is not None and load_1min > LOADED_RATIO * usable_cores:
+        found.append(TimingWarning.LOADED_HOST)
+    if throttled:
+        found.append(TimingWarning.THROTTLED)
+    return tuple(found)

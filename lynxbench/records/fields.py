@@ -232,8 +232,15 @@ SECTIONS: tuple[Section, ...] = (
                 "engine_build_ns", "int64", "compiling an engine that was not cached", "ns", "measured", "non-negative"
             ),
             Field("first_run_ns", "int64", "the first run", "ns", "measured", "non-negative"),
-            Field("warm_up_runs", "int64", "runs before timing", "runs", "measured", "positive"),
-            Field("warm_up_ns", "int64", "time of the warm-up", "ns", "measured", "positive"),
+            Field(
+                "warm_up_runs",
+                "int64",
+                "runs before timing, those of the accuracy pass included",
+                "runs",
+                "measured",
+                "positive",
+            ),
+            Field("warm_up_ns", "int64", "time of the warm-up, likewise", "ns", "measured", "positive"),
         ),
     ),
     Section(
@@ -292,9 +299,20 @@ SECTIONS: tuple[Section, ...] = (
         (
             Field("peak_rss_bytes", "int64", "peak resident memory of the worker", "bytes", "measured", "positive"),
             Field(
-                "energy_joules", "float64", "energy a query, where the host lets it be read", "J", check="non-negative"
+                "energy_joules",
+                "float64",
+                "energy a query, of all the host's packages or of the device, where the host lets it be read",
+                "J",
+                check="non-negative",
             ),
             Field("energy_reason", "string", "why energy is null"),
+            Field("frequency_before_hz", "float64", "mean of the usable cores before timing", "Hz", check="positive"),
+            Field("frequency_after_hz", "float64", "the same after timing", "Hz", check="positive"),
+            Field("temperature_before_c", "float64", "the processor's hottest sensor before timing", "°C"),
+            Field("temperature_after_c", "float64", "the same after timing", "°C"),
+            Field("throttled_n", "int64", "times that the processor was throttled meanwhile", "", check="non-negative"),
+            Field("device_memory_bytes", "int64", "held on the device after timing", "bytes", check="positive"),
+            Field("device_memory_reason", "string", "why device memory is null"),
         ),
     ),
     Section(

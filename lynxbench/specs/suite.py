@@ -172,7 +172,9 @@ class Protocol(Spec):
     )
     confidence: float = Field(default=0.95, ge=0.5, lt=1, description="of timing intervals")
     warm_up_runs: int = Field(default=50, ge=1)
-    warm_up_s: float = Field(default=0.5, gt=0, description="warm-up ends when both runs and seconds are reached")
+    warm_up_s: float = Field(
+        default=0.5, gt=0, description="warm-up ends when both are reached, the accuracy pass included"
+    )
     search_limit_s: float = Field(
         default=30.0, gt=0, description="server-search: seconds that each candidate's search may take"
     )

@@ -46,6 +46,7 @@ class Child:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (closed by `close`)
         self._buffer = bytearray()
         self._closed = False
+        self._looked_s = 0.0
         self._process = subprocess.Popen(
             list(argv),
             stdin=subprocess.PIPE,
@@ -101,8 +102,10 @@ class Child:
         return cast(dict[str, Any], json.loads(line))
 
     def _look_at_memory(self) -> None:
-        if self._memory_limit_bytes is None:
+        # Finding a child's children reads the whole process table, which short answers must not pay for each time.
+        if self._memory_limit_bytes is None or time.monotonic() - self._looked_s < LOOK_S:
             return
+        self._looked_s = time.monotonic()
         held = _resident_bytes(self._process.pid)
         if held > self._memory_limit_bytes:
             self.close()

@@ -39,6 +39,7 @@ class Seat:
     prepared: dict[str, dict[str, Any]] = field(default_factory=dict)
     searched: dict[str, dict[str, Any]] = field(default_factory=dict)
     rechecked: dict[str, float] = field(default_factory=dict)
+    sensed: dict[str, dict[str, Any]] = field(default_factory=dict)
     peak_rss_bytes: int | None = None
     error: CellError | None = None
 
@@ -307,5 +308,6 @@ class _GroupRun:
         )
 
     def _recheck(self, scenario: Scenario, seat: Seat) -> None:
-        seat.rechecked[scenario.name] = self._ask(seat, "recheck", scenario=scenario.name)["difference"]
+        answer = self._ask(seat, "recheck", scenario=scenario.name)
+        seat.rechecked[scenario.name], seat.sensed[scenario.name] = answer["difference"], answer["sensed"]
         seat.peak_rss_bytes = self._ask(seat, "usage")["peak_rss_bytes"]

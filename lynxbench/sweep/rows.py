@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 # Answers after timing may differ in this share from the accuracy pass before the row is refused: none may.
 RECHECK_TOLERANCE = 0.0
-ENERGY_UNREADABLE = "energy counters are not read by this version"
 
 
 @dataclass(frozen=True)
@@ -104,7 +103,7 @@ def _measured(context: Context, cell: Cell, seat: Seat, scores: Scores, result: 
         "artifact_sha256": seat.artifact.sha256,
         "artifact_bytes": seat.artifact.size_bytes,
         "peak_rss_bytes": seat.peak_rss_bytes,
-        "energy_reason": ENERGY_UNREADABLE,
+        **seat.sensed[cell.scenario.name],
     }
 
 

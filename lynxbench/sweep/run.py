@@ -35,6 +35,7 @@ class Outcome:
     resumed: int  # cells that were finished before
     rebuilt: tuple[str, ...]  # what was found wrong with cached artifacts, which were then built again
     spent_s: Mapping[str, float]
+    own_cpu_s: Mapping[str, float]  # processor time of this process alone, by phase
     wall_s: float
 
 
@@ -103,6 +104,7 @@ def run_sweep(
             resumed=len([cell for cell in prepared.plan.cells if cell.cell_id in finished]),
             rebuilt=tuple(run.rebuilt),
             spent_s=run.phases.spent_s(),
+            own_cpu_s=run.phases.own_cpu_s(),
             wall_s=time.monotonic() - begun,
         )
 

@@ -15,6 +15,7 @@ from lynxbench.measurement import (
     RoundsResult,
     TimingSummary,
     TimingWarning,
+    host_warnings,
     lateness_ratio,
     select_blocks,
     summarise,
@@ -80,6 +81,11 @@ def timing_fields(
     limit_ms, p99_ns = cell.scenario.latency_limit_ms, summary.percentiles["p99"].value_ns
     if limit_ms is not None and p99_ns is not None and p99_ns > 1e6 * limit_ms:
         found.append(TimingWarning.RATE_NOT_HELD)
+    found += host_warnings(
+        load_1min=context.host.load_1min,
+        usable_cores=context.host.usable_cores,
+        throttled=seat.sensed[cell.scenario.name]["throttled_n"],
+    )
     if prepared["warm_up_cut_short"]:
         found.append(TimingWarning.WARM_UP_CUT_SHORT)
     warnings = {warning.value: warning.advice for warning in found}

@@ -12,6 +12,7 @@ usage    peak memory, and the providers once more
 
 from __future__ import annotations
 
+import math
 import resource
 import sys
 import time
@@ -23,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from lynxbench.datasets.samples import Samples
-from lynxbench.execution import usable_cores
+from lynxbench.execution import Sensors, read_sensors, usable_cores
 from lynxbench.measurement import (
     Block,
     harness_overhead_ns,
@@ -53,8 +54,12 @@ RECHECKED_QUERIES = 2
 # longer than this fills them anew by itself.
 LEAD_IN_RUNS = 2
 LEAD_IN_WORTH_NS = 5_000_000
+# Their energy and memory are those of an NVIDIA device.
+NVIDIA_PROVIDERS = ("CUDAExecutionProvider", "TensorrtExecutionProvider", "NvTensorRTRTXExecutionProvider")
 # The rate search begins at half of what the candidate can serve without a pause, where most limits hold.
 START_LOAD = 0.5
+# Even where the accuracy pass was warm-up enough: how long a run takes is read from them.
+LEAST_WARM_UP_RUNS = 3
 # One try of a batch size or of queries in flight.
 SEARCH_NS = 200_000_000
 SEARCH_WARM_UP_RUNS = 5
@@ -67,8 +72,12 @@ class Worker:
     def __init__(self) -> None:
         self._answers: dict[int, dict[str, np.ndarray[Any, Any]]] = {}
         self._queries: dict[str, tuple[int, list[Query], list[np.ndarray[Any, Any]]]] = {}
+        self._ran: dict[int, tuple[int, int]] = {}  # runs and ns of the accuracy pass, by batch size
         self._next: dict[str, int] = {}
         self._in_flight: dict[str, int] = {}
+        self._sensed: dict[str, Sensors] = {}  # before a scenario's first block
+        self._joules: dict[str, float] = {}  # over its blocks, where energy can be read
+        self._queries_timed: dict[str, int] = {}
         self._run_ns: dict[str, float] = {}
 
     def load(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -91,6 +100,8 @@ class Worker:
             spinning=False,
             cache_dir=Path(request["cache"]),
         )
+        on_nvidia = spec.provider in NVIDIA_PROVIDERS
+        self._nvidia_device = int(spec.options.get("device_id", 0)) if on_nvidia else None
         cold = self._executor.open(Path(request["artifact"]), shapes=request["shapes"])
         inputs = self._task.inputs(self._samples)
         feed = self._task.feed(inputs[:1], self._model, self._executor.inputs)
@@ -124,7 +135,10 @@ class Worker:
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         batch_size = request["batch_size"]
+        begun_ns = time.perf_counter_ns()
         answers = answer_all(self._task, self._executor, self._samples, self._model, batch_size)
+        runs = math.ceil(len(self._task.inputs(self._samples)) / batch_size)
+        self._ran[batch_size] = (runs, time.perf_counter_ns() - begun_ns)
         self._answers[batch_size] = answers
         predictions = self._task.predictions(self._samples, answers)
         save_predictions(predictions, Path(request["out"]))
@@ -161,13 +175,19 @@ class Worker:
         name = request["scenario"]
         self._queries[name] = (batch_size, queries, positions)
         self._in_flight[name] = in_flight
+        self._sensed[name] = self._read_sensors()
+        self._joules[name], self._queries_timed[name] = 0.0, 0
         self._next[name] = 0
-        warm = warm_up([query.run for query in queries], protocol.warm_up_runs, protocol.warm_up_s)
+        # The accuracy pass ran this session at this batch size, by the same bound path: its runs count. What it leaves
+        # of the declared warm-up is run now; each query's own memory was touched when it was bound.
+        ran, ran_ns = self._ran[batch_size]
+        runs_left, s_left = protocol.warm_up_runs - ran, protocol.warm_up_s - ran_ns / 1e9
+        warm = warm_up([query.run for query in queries], max(LEAST_WARM_UP_RUNS, runs_left), max(0.01, s_left))
         self._run_ns[name] = warm.wall_ns / warm.runs
         return {
-            "warm_up_cut_short": warm.cut_short,
-            "warm_up_runs": warm.runs,
-            "warm_up_ns": warm.wall_ns,
+            "warm_up_cut_short": warm.cut_short and ran + warm.runs < protocol.warm_up_runs,
+            "warm_up_runs": ran + warm.runs,
+            "warm_up_ns": ran_ns + warm.wall_ns,
             "harness_overhead_ns": harness_overhead_ns(),
         }
 
@@ -215,10 +235,14 @@ class Worker:
         if self._run_ns[name] < LEAD_IN_WORTH_NS:
             warm_up([query.run for query in queries], LEAD_IN_RUNS, 0.0)
         runs, first, duration_ns = [query.run for query in queries], self._next[name], request["duration_ns"]
+        before = self._read_sensors() if self._sensed[name].energy_uj is not None else None
         if request["rate_per_s"] is None:
             block = _closed_loop(queries, self._in_flight[name], duration_ns, first)
         else:
             block = _serve(runs, request["rate_per_s"], duration_ns, request["seed"], first)
+        if before is not None:
+            self._joules[name] += self._read_sensors().joules_since(before) or 0.0
+        self._queries_timed[name] += len(block)
         self._next[name] = block.next_query
         return block_to_wire(block)
 
@@ -240,7 +264,26 @@ class Worker:
                 rows = same.reshape(len(same), -1).all(axis=1)
                 different += int((~rows).sum())
                 total += len(rows)
-        return {"difference": different / total}
+        return {"difference": different / total, "sensed": self._beside(request["scenario"])}
+
+    def _read_sensors(self) -> Sensors:
+        return read_sensors(nvidia_device=self._nvidia_device)
+
+    def _beside(self, name: str) -> dict[str, Any]:
+        """What stood beside time from a scenario's warm-up to now; the host's energy, not this process's alone."""
+        before, after = self._sensed[name], self._read_sensors()
+        joules = None if before.energy_uj is None else self._joules[name] / max(1, self._queries_timed[name])
+        return {
+            "energy_joules": joules,
+            "energy_reason": before.reasons.get("energy_uj"),
+            "frequency_before_hz": before.frequency_hz,
+            "frequency_after_hz": after.frequency_hz,
+            "temperature_before_c": before.temperature_c,
+            "temperature_after_c": after.temperature_c,
+            "throttled_n": after.throttled_since(before),
+            "device_memory_bytes": after.device_memory_bytes,
+            "device_memory_reason": after.reasons.get("device_memory_bytes"),
+        }
 
     def usage(self, request: dict[str, Any]) -> dict[str, Any]:
         return {"peak_rss_bytes": _peak_rss_bytes()}

@@ -28,6 +28,10 @@ MOVING = (
     "latency",
     "peak_rss",
     "load_1min",
+    "frequency",
+    "temperature",
+    "energy_joules",
+    "throttled",
     "started_at",
     "cpu_over",
     "scheduler_delay",
@@ -111,7 +115,7 @@ def test_a_worker_that_fails_costs_its_own_cells_alone(
         assert time.monotonic() < end
         time.sleep(0.05)
     time.sleep(1)
-    max(workers, key=lambda process: process.create_time()).send_signal(how)
+    max(workers, key=lambda process: process.pid).send_signal(how)  # the reference is started first
     out, err = running.communicate(timeout=300)
     assert running.returncode == 3, err
     rows = json.loads(out)["records"]

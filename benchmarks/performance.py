@@ -1,0 +1,130 @@
+"""All benchmarks of LynxBench itself one after the other; with `--write` into docs/performance.md.
+
+    python benchmarks/performance.py [--full] [--write]
+
+Short by default (about six minutes); `--full` takes about forty and is what the page shows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from lynxbench.execution import host_facts
+
+FOLDER = Path(__file__).parent
+PAGE = FOLDER.parent / "docs" / "performance.md"
+
+
+@dataclass(frozen=True)
+class Section:
+    """One script, what it shows, and its arguments when short and in full."""
+
+    title: str
+    script: str
+    about: str
+    short: Sequence[str] = ()
+    full: Sequence[str] = ()
+
+
+SECTIONS = (
+    Section(
+        "What the harness adds to a run",
+        "overhead.py",
+        "The timed loop beside a C++ loop over ONNX Runtime's C API, interleaved. The bar is 1.5 µs at the median.",
+        ("--seconds", "2"),
+        ("--seconds", "10"),
+    ),
+    Section(
+        "Queries that arrive on time",
+        "lateness.py",
+        "The server scenario beside MLPerf's LoadGen, in turns on the same session. Lateness is the issue less the "
+        "schedule. Its median is the harness's, its 99th percentile the machine's and whatever else runs there; a run "
+        "where that is more than a tenth of the service time is found invalid, so on a machine like this one rows of "
+        "models under about half a millisecond mostly are.",
+        ("--seconds", "2"),
+        ("--seconds", "8"),
+    ),
+    Section(
+        "The same candidate against itself",
+        "interleaving.py",
+        "One session under two names, beside a process that loads the machine in bursts, so that the true ratio is 1. "
+        "Told apart at most 5 times in 100 is meant to be; the error of interleaved rounds should be eight times "
+        "smaller than that of A-then-B. What two processes of one candidate differ by is not in these figures.",
+        ("--seconds", "20", "--block-ms", "20"),
+        ("--seconds", "330", "--block-ms", "20"),
+    ),
+    Section(
+        "Where a sweep's time goes",
+        "phases.py",
+        "A whole sweep with an empty cache. The parent should use under 1 % of a core while blocks run, accuracy "
+        "passes and timed blocks should take 80 % of the wall time, and `lynxbench --help` less than 300 ms.",
+        ("--budget", "quick"),
+        (),
+    ),
+    Section(
+        "Sweeps that are killed",
+        "survival.py",
+        "SIGKILL at random moments to the sweep or to a process that it started; then the same command again.",
+        ("--kills", "5"),
+        ("--kills", "100"),
+    ),
+    Section(
+        "Calibration",
+        "calibration.py",
+        "Streaming calibration beside ONNX Runtime's own; `wall` and `cpu` are ratios to plain inference.",
+        (),
+        ("--full",),
+    ),
+)
+
+
+def heading(full: bool) -> str:
+    host = host_facts()
+    return (
+        "# How well LynxBench measures\n\n"
+        f"Figures of LynxBench itself from one machine: {host.cpu_model} ({', '.join(host.isa_flags)}), "
+        f"{host.usable_cores:g} cores, {platform.system()}, Python {host.python}, ONNX Runtime {host.onnxruntime}, "
+        f"{datetime.now(UTC):%d %B %Y}{', load ' + format(host.load_1min, '.1f') if host.load_1min is not None else ''}"
+        ". They are no promise for yours: `make bench` prints them again, and `python benchmarks/performance.py "
+        f"{'--full ' if full else ''}--write` wrote this page.\n"
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--full", action="store_true", help="as long as the figures of the page took")
+    parser.add_argument("--write", action="store_true", help="write docs/performance.md")
+    arguments = parser.parse_args()
+    page = [heading(arguments.full)]
+    failed = 0
+    for section in SECTIONS:
+        given = section.full if arguments.full else section.short
+        command = " ".join(["python", f"benchmarks/{section.script}", *given])
+        print(f"== {command}", flush=True)
+        lines = []
+        with subprocess.Popen(
+            [sys.executable, str(FOLDER / section.script), *given], stdout=subprocess.PIPE, text=True
+        ) as running:
+            assert running.stdout is not None
+            for line in running.stdout:
+                print(line, end="", flush=True)
+                lines.append(line.rstrip())
+        if running.returncode:
+            failed += 1
+            lines.append(f"(ended with exit code {running.returncode})")
+        text = "\n".join(lines).strip("\n")
+        page.append(f"## {section.title}\n\n{section.about}\n\n```text\n$ {command}\n{text}\n```\n")
+    if arguments.write:
+        PAGE.write_text("\n".join(page))
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
