@@ -19,6 +19,7 @@ import numpy as np
 
 from lynxbench.specs.resolve import resolve_suite
 from lynxbench.specs.suite import BudgetName
+from lynxbench.sweep.child import Child
 from lynxbench.sweep.run import Outcome, prepare_sweep, run_sweep
 
 # What a user came for; all else is overhead.
@@ -45,6 +46,19 @@ def help_ms() -> Any:
     return np.array(times)
 
 
+def waiting_share(seconds: float = 5.0) -> float:
+    """Processor time over wall time of the parent while a child is at work, memory looked at as in a sweep."""
+    script = "import time\nfrom lynxbench.sweep.child import serve\nserve({'rest': lambda r: time.sleep(r['s']) or {}})"
+    child = Child([sys.executable, "-c", script], memory_limit_bytes=1 << 40)
+    try:
+        child.ask({"do": "rest", "s": 0.0}, 60)
+        begun, cpu = time.monotonic(), time.process_time()
+        child.ask({"do": "rest", "s": seconds}, 60 + seconds)
+        return (time.process_time() - cpu) / (time.monotonic() - begun)
+    finally:
+        child.close()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--suite", default="starter")
@@ -59,6 +73,7 @@ def main() -> None:
         print(f"{name:<10}{seconds:>9.1f}{seconds / wall_s:>8.1%}{own:>21}")
     wanted = sum(spent.get(name, 0.0) for name in WANTED)
     print(f"accuracy passes and timed blocks: {wanted / wall_s:.1%} of the wall time")
+    print(f"the parent while a block runs: {waiting_share():.2%} of a core")
     times = help_ms()
     print(f"lynxbench --help: median {np.median(times):.0f} ms, {times.min():.0f} to {times.max():.0f} ms")
 

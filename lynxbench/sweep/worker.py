@@ -47,7 +47,7 @@ TIMED_QUERIES = 32
 # ... but no more than this much input, so that big models fit.
 TIMED_QUERIES_BYTES = 256 << 20
 # Binding takes two runs a query: for slow models it stops after this time, with at least so many bound.
-BINDING_S = 0.2
+BINDING_S = 0.1
 LEAST_QUERIES = 2
 RECHECKED_QUERIES = 2
 # Untimed runs before each block: another candidate had the caches just now, and this gives them back. A run that is

@@ -13,6 +13,8 @@ import pytest
 from benchmarks.performance import PAGE, SECTIONS
 from tests.running import ROOT
 
+CAN_BUILD = shutil.which("g++") or shutil.which("c++")
+
 
 @pytest.mark.parametrize(
     ("script", "arguments", "printed"),
