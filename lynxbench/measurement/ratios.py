@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["RatioEstimate", "ratio_interval", "signed_rank_depth"]
+__all__ = ["RatioEstimate", "ratio_interval", "signed_rank_depth", "sittings_interval"]
 
-RatioMethod = Literal["signed-rank", "t", "single-round", "reference"]
+RatioMethod = Literal["signed-rank", "t", "single-round", "sittings", "reference"]
 
 # Up to here the null distribution of the signed-rank statistic is counted out; beyond, the normal approximation gives
 # the same depth to within one of n²/4 averages.
@@ -76,6 +77,33 @@ def ratio_interval(log_ratios: npt.ArrayLike, confidence: float = 0.95) -> Ratio
         rounds=n,
         confidence=confidence,
         method="signed-rank",
+    )
+
+
+def sittings_interval(log_ratios: Sequence[float], sittings: Sequence[int], confidence: float) -> RatioEstimate:
+    """The ratio from rounds of several sittings, each with fresh processes; `sittings[i]` is that of `log_ratios[i]`.
+
+    Rounds of one sitting share its processes, so they are no independent tries: each sitting gives one estimate (that
+    of `ratio_interval`), and the interval is Student's over those, with as many degrees of freedom as there are
+    sittings less one. It holds what processes and what rounds differ by. With one sitting this is `ratio_interval`.
+    Raises ValueError as that does.
+    """
+    names = sorted(set(sittings))
+    if len(names) < 2:
+        return ratio_interval(log_ratios, confidence)
+    from scipy.special import stdtrit
+
+    centres = np.array(
+        [
+            math.log(ratio_interval([x for x, s in zip(log_ratios, sittings, strict=True) if s == n], confidence).value)
+            for n in names
+        ]
+    )
+    count = len(centres)
+    half = float(stdtrit(count - 1, (1 + confidence) / 2)) * float(centres.std(ddof=1)) / math.sqrt(count)
+    centre = float(centres.mean())
+    return RatioEstimate(
+        math.exp(centre), math.exp(centre - half), math.exp(centre + half), len(log_ratios), confidence, "sittings"
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from lynxbench.measurement.advice import TimingWarning
 from lynxbench.measurement.blocks import Block, Clock
-from lynxbench.measurement.ratios import RatioEstimate, ratio_interval
+from lynxbench.measurement.ratios import RatioEstimate, ratio_interval, sittings_interval
 
 __all__ = ["Entrant", "EntrantRounds", "RoundProgress", "RoundsResult", "StoppedBy", "run_rounds"]
 
@@ -32,6 +32,7 @@ class EntrantRounds:
     """What one entrant's rounds gave.
 
     blocks, round_numbers   its blocks, and the round (from 0) of each
+    sittings                which of its processes each block comes from, from 0
     error                   what its block raised, after which it was dropped; None if it stayed to the end
     p50_ratio               speed relative to the reference by median latency a sample: reference / entrant, one value
                             a round; > 1 is faster. None for what failed, or where the reference failed
@@ -43,6 +44,7 @@ class EntrantRounds:
     name: str
     blocks: tuple[Block, ...]
     round_numbers: tuple[int, ...]
+    sittings: tuple[int, ...]
     error: Exception | None
     p50_ratio: RatioEstimate | None
     throughput_ratio: RatioEstimate | None
@@ -96,6 +98,7 @@ class _Rules:
     time_limit_ns: int
     half_width_ratio: float
     confidence: float
+    sittings: int
 
 
 @dataclass
@@ -106,14 +109,16 @@ class _Lane:
     samples_per_query: int
     blocks: list[Block] = field(default_factory=list)
     round_numbers: list[int] = field(default_factory=list)
+    sitting_of: dict[int, int] = field(default_factory=dict)  # by round
     log_p50: dict[int, float] = field(default_factory=dict)
     log_mean: dict[int, float] = field(default_factory=dict)
     excluded_rounds: set[int] = field(default_factory=set)
     timed_ns: int = 0
     error: Exception | None = None
 
-    def take(self, block: Block, number: int) -> None:
+    def take(self, block: Block, number: int, sitting: int) -> None:
         self.blocks.append(block)
+        self.sitting_of[number] = sitting
         self.round_numbers.append(number)
         self.timed_ns += block.wall_ns
         # A clock tick too coarse to see a run at all must not make an infinite ratio.
@@ -134,6 +139,8 @@ def run_rounds(
     confidence: float = 0.95,
     overall_limit_ns: int | None = None,
     seed: int = 0,
+    sittings: int = 1,
+    renew: Callable[[int], None] | None = None,
     samples_per_query: Mapping[str, int] | None = None,
     clock_ns: Clock = time.monotonic_ns,
     on_round: Callable[[RoundProgress], None] | None = None,
@@ -148,6 +155,12 @@ def run_rounds(
     clock (all checked after whole rounds, so there is always one). A candidate that has used its time leaves and the
     others go on. A group of the reference alone stops by precision after `minimum_rounds`.
 
+    With several `sittings` the rounds are spread over them, and `renew(sitting)` is called before each but the first:
+    the place to give every entrant a fresh process, since processes of one candidate differ by more than rounds do. A
+    sitting ends when its share of `minimum_rounds` is done and every candidate's rounds in it are as tight as asked, or
+    when its share of the time limit is used; the last one ends the rounds. The ratio's interval then comes from the
+    spread between sittings, and may be wider than asked.
+
     An entrant whose block raises an Exception, or comes back empty, is dropped with the exception kept; the others go
     on, without the reference to the time limit and without ratios. KeyboardInterrupt passes through.
     `samples_per_query` (name → samples, default 1) makes the ratios compare samples where batches differ.
@@ -158,22 +171,25 @@ def run_rounds(
         raise ValueError(f"entrants must have different names, not {names}")
     if reference not in names:
         raise ValueError(f"the reference {reference!r} is not among the entrants {names}")
+    if sittings < 1 or (sittings > 1 and renew is None):
+        raise ValueError(f"{sittings} sittings need a way to renew the entrants")
     if minimum_rounds < 1 or block_ns < 1:
         raise ValueError(f"minimum_rounds ({minimum_rounds}) and block_ns ({block_ns}) must be positive")
 
     lanes = {e.name: _Lane(e, (samples_per_query or {}).get(e.name, 1)) for e in entrants}
-    rules = _Rules(reference, minimum_rounds, time_limit_ns, half_width_ratio, confidence)
+    rules = _Rules(reference, minimum_rounds, time_limit_ns, half_width_ratio, confidence, sittings)
     random = np.random.default_rng(seed)
     started_ns = clock_ns()
     order: list[tuple[str, ...]] = []
     stopped_by: StoppedBy | None = None
+    sitting = 0
     while stopped_by is None:
         number = len(order)
         drawn = [names[index] for index in random.permutation(len(names))]
         running = [n for n in drawn if lanes[n].error is None and lanes[n].timed_ns < time_limit_ns]
         order.append(tuple(running))
         for name in running:
-            _one_block(lanes[name], number, block_ns)
+            _one_block(lanes[name], number, sitting, block_ns)
 
         wall_ns = clock_ns() - started_ns
         half_widths = {name: _half_width(lane, lanes[reference], rules) for name, lane in lanes.items()}
@@ -188,7 +204,11 @@ def run_rounds(
                     failed=tuple(name for name, lane in lanes.items() if lane.error is not None),
                 )
             )
-        stopped_by = _why_stop(lanes, half_widths, rules)
+        over = sitting < sittings - 1 and _sitting_is_over(lanes, sitting, rules)
+        if over and renew is not None:
+            sitting += 1
+            renew(sitting)
+        stopped_by = _why_stop(lanes, half_widths, rules, sitting)
         if stopped_by is None and overall_limit_ns is not None and wall_ns >= overall_limit_ns:
             stopped_by = "time-limit"
 
@@ -196,7 +216,7 @@ def run_rounds(
     return RoundsResult(reference, results, tuple(order), stopped_by, clock_ns() - started_ns)
 
 
-def _one_block(lane: _Lane, number: int, block_ns: int) -> None:
+def _one_block(lane: _Lane, number: int, sitting: int, block_ns: int) -> None:
     try:
         block = lane.entrant.block(block_ns)
         if len(block) == 0:
@@ -204,10 +224,31 @@ def _one_block(lane: _Lane, number: int, block_ns: int) -> None:
     except Exception as error:  # whatever one entrant does, the others' rounds go on
         lane.error = error
     else:
-        lane.take(block, number)
+        lane.take(block, number, sitting)
 
 
-def _why_stop(lanes: Mapping[str, _Lane], half_widths: Mapping[str, float | None], rules: _Rules) -> StoppedBy | None:
+def _sitting_is_over(lanes: Mapping[str, _Lane], sitting: int, rules: _Rules) -> bool:
+    """Whether it is time for fresh processes, after a whole round."""
+    alive = [lane for lane in lanes.values() if lane.error is None]
+    reference = lanes[rules.reference]
+    if not alive:
+        return False
+    share_ns = rules.time_limit_ns * (sitting + 1) / rules.sittings
+    if max(lane.timed_ns for lane in alive) >= share_ns:
+        return True
+    if reference.error is not None:
+        return False
+    for lane in alive:
+        _, clean = _shared_rounds(lane, reference)
+        width = _width_within(lane, reference, [n for n in clean if lane.sitting_of[n] == sitting], rules)
+        if width is None or width > rules.half_width_ratio:
+            return False
+    return True
+
+
+def _why_stop(
+    lanes: Mapping[str, _Lane], half_widths: Mapping[str, float | None], rules: _Rules, sitting: int
+) -> StoppedBy | None:
     """Whether the rounds are over after a whole round, and why."""
     alive = {name: lane for name, lane in lanes.items() if lane.error is None}
     if not alive:
@@ -217,9 +258,10 @@ def _why_stop(lanes: Mapping[str, _Lane], half_widths: Mapping[str, float | None
     if rules.reference not in alive:
         return "time-limit" if rivals <= spent else None
     precise = {name for name in rivals if (width := half_widths[name]) is not None and width <= rules.half_width_ratio}
-    if rivals == precise and len(lanes[rules.reference].blocks) >= rules.minimum_rounds:
+    last = sitting == rules.sittings - 1
+    if last and rivals == precise and len(lanes[rules.reference].blocks) >= rules.minimum_rounds:
         return "precision"
-    if rules.reference in spent or (rivals and rivals <= precise | spent):
+    if rules.reference in spent or (last and rivals and rivals <= precise | spent):
         return "time-limit"
     return None
 
@@ -238,8 +280,24 @@ def _half_width(lane: _Lane, reference: _Lane, rules: _Rules) -> float | None:
     _, clean = _shared_rounds(lane, reference)
     if len(clean) < rules.minimum_rounds:
         return None
-    logs = [reference.log_p50[number] - lane.log_p50[number] for number in clean]
-    return ratio_interval(logs, rules.confidence).half_width_ratio
+    # Within the latest sitting: to stop when the few sittings' estimates happen to agree would pick lucky intervals.
+    latest = lane.sitting_of[clean[-1]]
+    return _width_within(lane, reference, [n for n in clean if lane.sitting_of[n] == latest], rules)
+
+
+def _width_within(lane: _Lane, reference: _Lane, rounds: Sequence[int], rules: _Rules) -> float | None:
+    """Half-width of the p50 ratio over rounds of one sitting; None where they are too few."""
+    if len(rounds) < -(-rules.minimum_rounds // rules.sittings):
+        return None
+    return ratio_interval([reference.log_p50[n] - lane.log_p50[n] for n in rounds], rules.confidence).half_width_ratio
+
+
+def _ratio(
+    own: Mapping[int, float], base: Mapping[int, float], rounds: Sequence[int], lane: _Lane, rules: _Rules
+) -> RatioEstimate:
+    """The ratio over `rounds`, from the spread between sittings where there are several."""
+    logs = [base[number] - own[number] for number in rounds]
+    return sittings_interval(logs, [lane.sitting_of[number] for number in rounds], rules.confidence)
 
 
 def _result(lane: _Lane, reference: _Lane, rules: _Rules) -> EntrantRounds:
@@ -254,8 +312,8 @@ def _result(lane: _Lane, reference: _Lane, rules: _Rules) -> EntrantRounds:
     elif lane.error is None and shared:
         kept = clean if len(clean) >= rules.minimum_rounds else shared
         excluded = len(shared) - len(kept)
-        p50_ratio = ratio_interval([reference.log_p50[n] - lane.log_p50[n] for n in kept], rules.confidence)
-        throughput_ratio = ratio_interval([reference.log_mean[n] - lane.log_mean[n] for n in kept], rules.confidence)
+        p50_ratio = _ratio(lane.log_p50, reference.log_p50, kept, lane, rules)
+        throughput_ratio = _ratio(lane.log_mean, reference.log_mean, kept, lane, rules)
         if len(clean) < len(shared):
             warnings.append(TimingWarning.EXCLUDED_BLOCKS if excluded else TimingWarning.STARVED_BLOCKS_KEPT)
         if len(kept) < rules.minimum_rounds:
@@ -267,6 +325,7 @@ def _result(lane: _Lane, reference: _Lane, rules: _Rules) -> EntrantRounds:
         name=lane.entrant.name,
         blocks=tuple(lane.blocks),
         round_numbers=tuple(lane.round_numbers),
+        sittings=tuple(lane.sitting_of[number] for number in lane.round_numbers),
         error=lane.error,
         p50_ratio=p50_ratio,
         throughput_ratio=throughput_ratio,

@@ -178,6 +178,9 @@ class Protocol(Spec):
     search_limit_s: float = Field(
         default=30.0, gt=0, description="server-search: seconds that each candidate's search may take"
     )
+    processes: int = Field(
+        default=1, ge=1, description="fresh processes of each candidate, over which its rounds are spread"
+    )
     worker_timeout_s: float = Field(default=600.0, gt=0, description="a worker that is silent for longer is killed")
     worker_memory_bytes: int | None = Field(
         default=None, ge=1, description="a worker that holds more is stopped; null: nine tenths of what the host has"
@@ -204,6 +207,7 @@ BUDGETS: dict[BudgetName, dict[str, Any]] = {
         "minimum_rounds": 20,
         "time_limit_s": 10.0,
         "search_limit_s": 120.0,
+        "processes": 3,
         "ratio_half_width": 0.01,
         "test_set": "thorough",
     },

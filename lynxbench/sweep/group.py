@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
+from pathlib import Path
 from typing import Any, Protocol
 
 from lynxbench.datasets.predictions import Predictions
@@ -41,6 +42,7 @@ class Seat:
     rechecked: dict[str, float] = field(default_factory=dict)
     sensed: dict[str, dict[str, Any]] = field(default_factory=dict)
     peak_rss_bytes: int | None = None
+    raw_answers: dict[int, Path] = field(default_factory=dict)  # for its later processes
     error: CellError | None = None
 
     def ask(self, request: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
@@ -139,19 +141,21 @@ def measure_group(
 @contextmanager
 def _workers(seats: Seats, setting: Setting) -> Iterator[None]:
     """A worker for every seat that has a model file; all ended on the way out, whatever happened."""
-    children = []
     try:
         for seat in seats.values():
             if seat.error is None:
-                spec = setting.resolved.executors[seat.deployment.executor].spec
-                command = worker_command(spec, MODULE, python=setting.interpreters.get(spec.name))
-                # Thread pools of libraries beside ONNX Runtime must not compete with it.
-                env = {**command.env, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-                seat.child = Child(command.argv, env, memory_limit_bytes=setting.memory_limit_bytes)
-                children.append(seat.child)
+                seat.child = _worker(seat.deployment, setting)
         yield
     finally:
-        close_all(children)
+        close_all([seat.child for seat in seats.values() if seat.child is not None])
+
+
+def _worker(deployment: Deployment, setting: Setting) -> Child:
+    spec = setting.resolved.executors[deployment.executor].spec
+    command = worker_command(spec, MODULE, python=setting.interpreters.get(spec.name))
+    # Thread pools of libraries beside ONNX Runtime must not compete with it.
+    env = {**command.env, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    return Child(command.argv, env, memory_limit_bytes=setting.memory_limit_bytes)
 
 
 class _GroupRun:
@@ -219,8 +223,14 @@ class _GroupRun:
         self._ask(seat, "load", model=seat.deployment.model.model_dump_json(), samples=str(samples), task=rubric.task)
 
     def _open(self, seat: Seat) -> None:
+        seat.opened = self._opened(seat)
+        if seat.opened["status"] not in {"ok", "partial"}:
+            seat.error = CellError(seat.opened["status"], seat.opened["reason"])
+        self._watch.step("start", seat.deployment.label)
+
+    def _opened(self, seat: Seat) -> dict[str, Any]:
         assert seat.artifact is not None
-        seat.opened = self._ask(
+        return self._ask(
             seat,
             "open",
             executor=self._setting.resolved.executors[seat.deployment.executor].spec.model_dump_json(),
@@ -232,15 +242,34 @@ class _GroupRun:
             references=list(seat.artifact.references),
             shapes=list(seat.artifact.shapes),
         )
-        if seat.opened["status"] not in {"ok", "partial"}:
-            seat.error = CellError(seat.opened["status"], seat.opened["reason"])
-        self._watch.step("start", seat.deployment.label)
+
+    def _renew(self, scenario: Scenario, seat: Seat) -> None:
+        """A fresh process in the place of the old one, as far as the warm-up; what the first one told is kept.
+
+        The old one ends first: two sessions of a candidate at once might not fit into memory.
+        """
+        assert seat.child is not None
+        seat.child.close()
+        seat.child = _worker(seat.deployment, self._setting)
+        self._load(seat)
+        opened = self._opened(seat)
+        for key in ("status", "nodes", "threads"):
+            if opened[key] != seat.opened[key]:
+                raise CellError("rejected", f"a second process of it came up with another {key}: {opened[key]}")
+        self._ask(seat, "adopt", answers=[[size, str(file)] for size, file in seat.raw_answers.items()])
+        search = seat.prepared[scenario.name].get("search")
+        self._prepare(scenario, seat)
+        if search is not None:
+            seat.prepared[scenario.name]["search"] = search
 
     def _answer(self, seat: Seat) -> None:
         mine = {seat.batch_size(cell.scenario) for cell in self._group.running if cell.deployment == seat.deployment}
         for batch_size in sorted(mine):
             out = self._setting.work / f"answers-{id(seat)}-{batch_size}.npz"
-            self._ask(seat, "answer", batch_size=batch_size, out=str(out))
+            raw = out.with_suffix(".raw.npz") if self._protocol.processes > 1 else None
+            self._ask(seat, "answer", batch_size=batch_size, out=str(out), raw=None if raw is None else str(raw))
+            if raw is not None:
+                seat.raw_answers[batch_size] = raw
             seat.predictions[batch_size] = load_predictions(out)
             out.unlink()
             self._watch.step("accuracy", seat.deployment.label)
@@ -294,6 +323,15 @@ class _GroupRun:
             share = max(progress.timed_ns.values(), default=0) / 1e9 / protocol.time_limit_s
             self._watch.step("rounds", cells[0].scenario.name, min(share, 1.0))
 
+        def renew(sitting: int) -> None:
+            # One at a time and by the main thread, which a child must not outlive; a failure shows at the next block.
+            for entrant in entrants:
+                if entrant.seat.error is None:
+                    try:
+                        self._renew(entrant.cell.scenario, entrant.seat)
+                    except CellError as error:
+                        entrant.seat.error = error
+
         return run_rounds(
             entrants,
             reference.name,
@@ -303,6 +341,8 @@ class _GroupRun:
             half_width_ratio=protocol.ratio_half_width,
             confidence=protocol.confidence,
             seed=protocol.seed,
+            sittings=protocol.processes,
+            renew=renew,
             samples_per_query={entrant.name: entrant.seat.batch_size(entrant.cell.scenario) for entrant in entrants},
             on_round=on_round,
         )

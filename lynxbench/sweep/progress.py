@@ -50,7 +50,7 @@ def expected_s(group: Group, protocol: Protocol) -> dict[str, float]:
     cells = len(group.running)
     return {
         "build": BUILD_S * len(group.deployments),
-        "start": START_S * len(group.deployments),
+        "start": START_S * len(group.deployments) * protocol.processes,
         "accuracy": ACCURACY_S * cells,
         "rounds": (protocol.time_limit_s * 1.1 + protocol.warm_up_s / 2) * cells,
         "search": SEARCH_S * len([c for c in group.running if c.scenario.is_searched])

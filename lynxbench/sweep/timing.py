@@ -53,6 +53,7 @@ def timing_fields(
         "in_flight": None if cell.scenario.is_open_loop else seat.in_flight(cell.scenario),
         **_search(cell, seat),
         "rounds": len(entrant.blocks),
+        "processes": len(set(entrant.sittings)),
         "stopped_by": result.stopped_by,
         "blocks_used": summary.blocks_used,
         "blocks_excluded": summary.blocks_excluded,

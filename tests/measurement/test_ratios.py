@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from lynxbench.measurement import ratio_interval
-from lynxbench.measurement.ratios import signed_rank_depth
+from lynxbench.measurement.ratios import signed_rank_depth, sittings_interval
 
 logs = st.floats(-1, 1, allow_nan=False, width=64)
 
@@ -134,3 +134,32 @@ def test_bursts_widen_students_interval_far_more() -> None:
         ours.append(estimate.half_width_ratio)
         students.append(stats.t.ppf(0.975, 19) * stats.sem(values))
     assert np.median(ours) < np.median(students) / 2
+
+
+def test_over_sittings_it_is_students_interval_of_their_estimates() -> None:
+    rng = np.random.default_rng(7)
+    logs, sittings = rng.standard_normal(24) / 50, [0] * 8 + [1] * 8 + [2] * 8
+    centres = [math.log(ratio_interval(logs[i : i + 8], 0.95).value) for i in (0, 8, 16)]
+    low, high = stats.t.interval(0.95, 2, np.mean(centres), stats.sem(centres))
+    found = sittings_interval(logs, sittings, 0.95)
+    assert (found.method, found.rounds) == ("sittings", 24)
+    assert math.log(found.value) == pytest.approx(np.mean(centres))
+    assert [math.log(found.low or 0), math.log(found.high or 0)] == pytest.approx([low, high])
+    assert sittings_interval(logs, [4] * 24, 0.95) == ratio_interval(logs, 0.95)
+
+
+@pytest.mark.parametrize("between", [0.0, 0.01, 0.05])
+def test_coverage_where_processes_differ(between: float) -> None:
+    """Three sittings of ten rounds: 95 % hold the truth, where the rounds alone would claim far too much."""
+    rng = np.random.default_rng([3, round(1000 * between)])
+    sets, sittings = 1_500, np.repeat([0, 1, 2], 10)
+    held = held_alone = 0
+    for _ in range(sets):
+        logs = math.log(1.5) + between * rng.standard_normal(3)[sittings] + 0.01 * rng.standard_normal(30)
+        found, alone = sittings_interval(logs, sittings.tolist(), 0.95), ratio_interval(logs, 0.95)
+        held += found.low <= 1.5 <= found.high  # type: ignore[operator]
+        held_alone += alone.low <= 1.5 <= alone.high  # type: ignore[operator]
+    # Four standard deviations of a binomial share around the nominal level.
+    assert abs(held / sets - 0.95) < 4 * math.sqrt(0.95 * 0.05 / sets)
+    if between >= 0.01:
+        assert held_alone / sets < 0.8

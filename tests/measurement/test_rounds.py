@@ -269,3 +269,27 @@ def test_a_candidate_is_hardly_ever_told_apart_from_itself(noise: float, tail: b
     share = aa_false_alarms(400, noise, tail, seed=round(1_000 * noise))
     assert share <= 0.08
     assert not math.isclose(share, 0)  # an interval that is never wrong would be too wide to be of use
+
+
+def test_sittings_share_the_rounds_and_each_begins_with_a_renewal() -> None:
+    log: list[str] = []
+    entrants = [steady("fp32", log=log), steady("int8", 500_000, log=log)]
+    result = rounds_of(entrants, minimum_rounds=9, sittings=3, renew=lambda sitting: log.append(f"renew {sitting}"))
+    assert result.stopped_by == "precision"
+    assert [entry for entry in log if entry.startswith("renew")] == ["renew 1", "renew 2"]
+    assert [log.index(f"renew {sitting}") for sitting in (1, 2)] == [6, 13]  # three rounds of two, twice
+    candidate = result.entrants["int8"]
+    assert candidate.sittings == (0,) * 3 + (1,) * 3 + (2,) * 3
+    assert candidate.p50_ratio is not None
+    assert (candidate.p50_ratio.method, candidate.p50_ratio.value) == ("sittings", pytest.approx(2))
+
+
+def test_a_sitting_ends_when_its_share_of_the_time_is_used() -> None:
+    renewed: list[int] = []
+    entrants = [steady("fp32"), ScriptedEntrant("int8", noisy_blocks(1e6, 0.3, seed=9))]
+    result = rounds_of(entrants, sittings=2, renew=renewed.append, time_limit_ns=1_000_000_000)
+    assert (result.stopped_by, renewed) == ("time-limit", [1])
+    counts = [result.entrants["fp32"].sittings.count(sitting) for sitting in (0, 1)]
+    assert abs(counts[0] - counts[1]) < 0.4 * sum(counts)
+    with pytest.raises(ValueError, match="need a way to renew"):
+        rounds_of(entrants, sittings=2)

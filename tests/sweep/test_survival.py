@@ -375,3 +375,14 @@ def test_more_memory_than_allowed_is_a_row_that_says_so(done: Path, tmp_path: Pa
     rows = ran.json()["records"]
     assert [row["status"] for row in rows] == ["oom"] * 4
     assert all("limit of 0.02 GB (protocol.worker_memory_bytes)" in row["reason"] for row in rows)
+
+
+def test_fresh_processes_share_the_rounds_and_answer_alike(done: Path, tmp_path: Path) -> None:
+    shutil.copytree(done / "cache", tmp_path / "cache")
+    ran = sweep(tmp_path, "--set", "protocol.processes=2", "--set", "protocol.minimum_rounds=4", "--json")
+    assert ran.code == 0, ran.err
+    rows = ran.json()["records"]
+    assert [(row["status"], row["processes"], row["recheck_difference"]) for row in rows] == [("ok", 2, 0.0)] * 4
+    alone = {str(row["cell_id"]): row for row in fixed(done / "results" / "starter-quick")}
+    assert {row["primary_value"] for row in rows} == {row["primary_value"] for row in alone.values()}
+    assert {row["artifact_sha256"] for row in rows} == {row["artifact_sha256"] for row in alone.values()}
