@@ -194,6 +194,7 @@ SECTIONS: tuple[Section, ...] = (
             Field("searched", "string", "what was found by trying, as JSON: every load tried, and how it ended"),
             Field("protocol", "string", "the protocol in effect, as JSON", need="always"),
             Field("rounds", "int64", "interleaved rounds", "rounds", "measured", "positive"),
+            Field("part", "int64", "which part of a group larger than memory, from 0", "", "measured", "non-negative"),
             Field("processes", "int64", "fresh processes that the rounds were spread over", "", "measured", "positive"),
             Field("stopped_by", "string", "precision or time-limit", need="measured"),
             Field("blocks_used", "int64", "timed blocks behind the summaries", "blocks", "measured", "positive"),

@@ -185,6 +185,9 @@ class Protocol(Spec):
     worker_memory_bytes: int | None = Field(
         default=None, ge=1, description="a worker that holds more is stopped; null: nine tenths of what the host has"
     )
+    group_memory_bytes: int | None = Field(
+        default=None, ge=1, description="a group whose workers may hold more is split; null: nine tenths of the host's"
+    )
     seed: int = Field(default=0, ge=0, description="of the order within rounds, and of the server's arrivals")
     test_set: Literal["quick", "standard", "thorough"] = Field(
         default="standard", description="which count of the rubric's test set"

@@ -38,6 +38,7 @@ class Context:
     sweep: str
     host: HostFacts
     started_at: datetime
+    part: int = 0  # of a group that did not fit into memory at once
 
 
 def predictions_id(group: Group, cell: Cell) -> str:
@@ -99,6 +100,7 @@ def _measured(context: Context, cell: Cell, seat: Seat, scores: Scores, result: 
         "reason": seat.opened["reason"] if status != "ok" else None,
         "warnings": [*_quantizer_notes(seat.artifact), *warnings],
         "predictions_id": predictions_id(context.group, cell),
+        "part": context.part,
         "recheck_difference": seat.rechecked[cell.scenario.name],
         "artifact_sha256": seat.artifact.sha256,
         "artifact_bytes": seat.artifact.size_bytes,

@@ -18,6 +18,7 @@ from lynxbench.sweep.artifacts import Artifact, build_artifacts
 from lynxbench.sweep.group import measure_group
 from lynxbench.sweep.hosts import Executors, find_executors
 from lynxbench.sweep.keeping import Keeper
+from lynxbench.sweep.parts import parts_of
 from lynxbench.sweep.phases import Phases
 from lynxbench.sweep.plan import Group, Plan, make_plan
 from lynxbench.sweep.prepare import Material, prepare
@@ -194,10 +195,17 @@ class _Run:
             )
         self.rebuilt = sorted({damage for a in artifacts.values() if isinstance(a, Artifact) for damage in a.damage})
         for group in self._groups:
-            keeper = Keeper(self._context(group), self._store, self._finished, meter=self._meter, phases=self.phases)
-            measure_group(group, self.setting, artifacts, keeper)
+            samples_bytes = self.setting.sample_file(group.workload.name).stat().st_size
+            parts = parts_of(group, artifacts, samples_bytes, self.setting.group_limit_bytes)
+            finished = set(self._finished)
+            for number, part in enumerate(parts):
+                context = self._context(part, number)
+                keeper = Keeper(context, self._store, finished, meter=self._meter, phases=self.phases)
+                measure_group(part, self.setting, artifacts, keeper)
+                # Later parts time the reference anew to compare with; its row is that of the first.
+                finished |= {cell.cell_id for cell in part.running if cell.is_reference}
 
-    def _context(self, group: Group) -> Context:
+    def _context(self, group: Group, part: int = 0) -> Context:
         return Context(
             resolved=self.setting.resolved,
             material=self.setting.material,
@@ -205,6 +213,7 @@ class _Run:
             sweep=self._store.folder.name,
             host=self._host,
             started_at=datetime.now(UTC),
+            part=part,
         )
 
 

@@ -28,10 +28,13 @@ class Setting:
     def memory_limit_bytes(self) -> int:
         """What one child may hold: as declared, else nine tenths of what the machine or its container has."""
         declared = self.resolved.suite.protocol.worker_memory_bytes
-        if declared is not None:
-            return declared
-        facts = host_facts()
-        return round(0.9 * min(facts.memory_bytes, facts.memory_limit_bytes or facts.memory_bytes))
+        return _most_of_the_host() if declared is None else declared
+
+    @property
+    def group_limit_bytes(self) -> int:
+        """What the workers of a group may hold together, likewise."""
+        declared = self.resolved.suite.protocol.group_memory_bytes
+        return _most_of_the_host() if declared is None else declared
 
     def sample_file(self, workload: str, calibration: str | None = None) -> Path:
         """Where children read a workload's test samples, or the samples of one of its calibration sets."""
@@ -43,3 +46,8 @@ class Setting:
             self.sample_file(workload).write_bytes(test_set.samples.to_npz())
         for (workload, name), calibration in self.material.calibrations.items():
             self.sample_file(workload, name).write_bytes(calibration.samples.to_npz())
+
+
+def _most_of_the_host() -> int:
+    facts = host_facts()
+    return round(0.9 * min(facts.memory_bytes, facts.memory_limit_bytes or facts.memory_bytes))
