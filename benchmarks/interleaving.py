@@ -5,8 +5,8 @@
 One session of a small ONNX model is timed against itself under two names, so the true ratio is exactly 1 (two sessions
 differ by where their weights lie). Each trial gives both ways the same 0.8 s a side, in blocks. Meanwhile
 `--neighbours` other processes load the machine in bursts. Printed: the root-mean-square and the worst error of the
-ratio, how often its 95 % interval excluded 1, and how many blocks were starved: where nearly all are, the noise is the
-scheduler's, changes within milliseconds and does not cancel within rounds.
+ratio, how often its 95 % interval excluded 1, the median half-width of that interval, and how many blocks were starved:
+where nearly all are, the noise is the scheduler's, changes within milliseconds and does not cancel within rounds.
 """
 
 from __future__ import annotations
@@ -58,6 +58,7 @@ class Outcome:
 
     ratio: float
     told_apart: bool
+    half_width_ratio: float  # of the ratio's 95 % interval, on the log scale
     starved_share: float
 
 
@@ -117,7 +118,8 @@ def interleaved(a: Side, b: Side, block_ns: int, seed: int) -> Outcome:
     if estimate is None or estimate.low is None or estimate.high is None:
         raise SystemExit(f"a side failed: {[entrant.error for entrant in result.entrants.values()]}")
     blocks = [block for entrant in result.entrants.values() for block in entrant.blocks]
-    return Outcome(estimate.value, not estimate.low <= 1 <= estimate.high, starved_share(blocks))
+    half = math.log(estimate.high / estimate.low) / 2
+    return Outcome(estimate.value, not estimate.low <= 1 <= estimate.high, half, starved_share(blocks))
 
 
 def sequential(a: Side, b: Side, block_ns: int) -> Outcome:
@@ -128,7 +130,10 @@ def sequential(a: Side, b: Side, block_ns: int) -> Outcome:
         raise SystemExit(first.reason or second.reason)
     above = second.high_ns is not None and first.low_ns > second.high_ns
     below = first.high_ns is not None and second.low_ns > first.high_ns
-    return Outcome(first.value_ns / second.value_ns, above or below, starved_share(sides[0] + sides[1]))
+    # The widest that two intervals allow; with an open end none.
+    high_ns = [side.high_ns or math.inf for side in (first, second)]
+    half = (math.log(high_ns[0] / first.low_ns) + math.log(high_ns[1] / second.low_ns)) / 2
+    return Outcome(first.value_ns / second.value_ns, above or below, half, starved_share(sides[0] + sides[1]))
 
 
 def starved_share(blocks: list[Block]) -> float:
@@ -141,7 +146,8 @@ def row(name: str, outcomes: list[Outcome]) -> str:
     alarms = sum(outcome.told_apart for outcome in outcomes)
     starved = sum(outcome.starved_share for outcome in outcomes) / len(outcomes)
     counted = f"{alarms} of {len(outcomes)}"
-    return f"{name:<14}{rms:>12.2%}{math.expm1(max(errors)):>12.2%}{counted:>16}{starved:>18.0%}"
+    width = math.expm1(float(np.median([outcome.half_width_ratio for outcome in outcomes])))
+    return f"{name:<14}{rms:>12.2%}{math.expm1(max(errors)):>12.2%}{counted:>16}{width:>14.2%}{starved:>18.0%}"
 
 
 def main() -> None:
@@ -172,7 +178,7 @@ def main() -> None:
         f" bursty neighbours: {arguments.neighbours} on {cpus} CPUs;"
         f" the machine's load at the end: {os.getloadavg()[0]:.1f}\n"
     )
-    print(f"{'':<14}{'RMS error':>12}{'worst':>12}{'told apart':>16}{'starved blocks':>18}")
+    print(f"{'':<14}{'RMS error':>12}{'worst':>12}{'told apart':>16}{'half-width':>14}{'starved blocks':>18}")
     print(row("interleaved", in_rounds))
     print(row("A, then B", one_after_the_other))
 

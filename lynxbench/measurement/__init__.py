@@ -26,7 +26,7 @@ from lynxbench.measurement.percentiles import (
     least_samples,
     percentile_estimate,
 )
-from lynxbench.measurement.ratios import RatioEstimate, ratio_interval
+from lynxbench.measurement.ratios import RatioEstimate, ratio_interval, sittings_interval
 from lynxbench.measurement.rounds import (
     Entrant,
     EntrantRounds,
@@ -72,6 +72,7 @@ __all__ = [
     "search_rate",
     "select_blocks",
     "serve_block",
+    "sittings_interval",
     "summarise",
     "time_block",
     "time_in_flight",

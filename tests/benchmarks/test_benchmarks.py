@@ -25,6 +25,7 @@ CAN_BUILD = shutil.which("g++") or shutil.which("c++")
             r"tiny +\d+ .*\nmlp +\d+ .*\ncnn +\d+ " if shutil.which("g++") else "not run",
         ),
         ("lateness.py", ["--seconds", "0.2", "--rates", "300"], r"300  lynxbench +\d+"),
+        ("coverage.py", ["--runs", "20"], r"(?s)independent  p50 .*3 sittings +ratio"),
         ("interleaving.py", ["--seconds", "1"], r"interleaved .*\nA, then B"),
     ],
 )
