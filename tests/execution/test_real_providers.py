@@ -111,12 +111,12 @@ def test_openvino_ignores_onnxruntimes_threads_and_is_caught(specs: Specs, tmp_p
     model, feed = models.wide(tmp_path / "w.onnx"), {"x": models.sample((64, 1024))}
     spec, python = specs["openvino-cpu"], environments.openvino_cpu()
     right = proven(run_remote(python, spec, model, feed))
-    assert right["busy_threads"] == 1.0
+    assert right["busy_threads"] < 1 + SPARE_THREADS
     assert "threads-not-honoured" not in right["cautions"]
     wrong = spec.model_copy(update={"threads": "intra_op_num_threads"})
     tries = [proven(run_remote(python, wrong, model, feed)) for _ in range(5)]
     # Beside other work the second thread hardly gets a turn, so its share tells little; that it was there is certain.
-    assert max(found["busy_threads"] for found in tries) > 1.0 or len(os.sched_getaffinity(0)) == 1
+    assert max(found["busy_threads"] for found in tries) > right["busy_threads"] or len(os.sched_getaffinity(0)) == 1
     for found in tries:
         assert ("threads-not-honoured" in found["cautions"]) == (found["busy_threads"] > 1 + SPARE_THREADS)
 
