@@ -204,13 +204,13 @@ def run_rounds(
                     failed=tuple(name for name, lane in lanes.items() if lane.error is not None),
                 )
             )
-        over = sitting < sittings - 1 and _sitting_is_over(lanes, sitting, rules)
-        if over and renew is not None:
-            sitting += 1
-            renew(sitting)
         stopped_by = _why_stop(lanes, half_widths, rules, sitting)
         if stopped_by is None and overall_limit_ns is not None and wall_ns >= overall_limit_ns:
             stopped_by = "time-limit"
+        # Only after asking whether to stop: what the old processes were precise about says nothing of the fresh ones.
+        if stopped_by is None and renew is not None and sitting < sittings - 1 and _is_over(lanes, sitting, rules):
+            sitting += 1
+            renew(sitting)
 
     results = {name: _result(lane, lanes[reference], rules) for name, lane in lanes.items()}
     return RoundsResult(reference, results, tuple(order), stopped_by, clock_ns() - started_ns)
@@ -227,7 +227,7 @@ def _one_block(lane: _Lane, number: int, sitting: int, block_ns: int) -> None:
         lane.take(block, number, sitting)
 
 
-def _sitting_is_over(lanes: Mapping[str, _Lane], sitting: int, rules: _Rules) -> bool:
+def _is_over(lanes: Mapping[str, _Lane], sitting: int, rules: _Rules) -> bool:
     """Whether it is time for fresh processes, after a whole round."""
     alive = [lane for lane in lanes.values() if lane.error is None]
     reference = lanes[rules.reference]

@@ -284,6 +284,16 @@ def test_sittings_share_the_rounds_and_each_begins_with_a_renewal() -> None:
     assert (candidate.p50_ratio.method, candidate.p50_ratio.value) == ("sittings", pytest.approx(2))
 
 
+def test_the_last_sitting_is_measured_however_precise_the_one_before_was() -> None:
+    """The first sitting needs more rounds than the minimum of all, and ends by precision."""
+    entrants = [steady("fp32"), ScriptedEntrant("int8", noisy_blocks(1e6, 0.04, seed=5))]
+    result = rounds_of(entrants, minimum_rounds=4, sittings=2, renew=lambda sitting: None, time_limit_ns=10**10)
+    counts = [result.entrants["int8"].sittings.count(sitting) for sitting in (0, 1)]
+    assert counts[0] > 4
+    assert counts[1] >= 2
+    assert result.stopped_by == "precision"
+
+
 def test_a_sitting_ends_when_its_share_of_the_time_is_used() -> None:
     renewed: list[int] = []
     entrants = [steady("fp32"), ScriptedEntrant("int8", noisy_blocks(1e6, 0.3, seed=9))]
