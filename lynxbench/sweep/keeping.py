@@ -71,7 +71,7 @@ class Keeper:
 
     def _reference(self, seats: Seats, scenario: Scenario) -> Predictions | None:
         for cell in self._group.running:
-            if cell.is_reference and cell.scenario.batch_sizes == scenario.batch_sizes:
+            if cell.is_reference and cell.scenario == scenario:
                 return _answers(seats, cell)
         return None
 

@@ -190,7 +190,8 @@ def _identity(
         "calibration": calibration,
         "executor": resolved.executors[deployment.executor].digest,
         "scenario": scenario.model_dump(mode="json"),
-        "batch_size": scenario.batch_size if scenario.largest_batch_size is None else list(scenario.batch_sizes),
+        # Two scenarios that search may find different sizes, so they are no one candidate.
+        "batch_size": scenario.batch_size if scenario.largest_batch_size is None else f"found by {scenario.name}",
         "rubric": resolved.rubrics[workload.name].digest,
         "test_set": material.test_sets[workload.name].fingerprint,
         "protocol": resolved.suite.protocol.model_dump(mode="json"),
