@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from lynxbench.records.field import Field, Section, interval
 
 SCHEMA_VERSION = 1
 
@@ -11,51 +10,6 @@ STATUSES = ("ok", "partial", "unavailable", "unsupported", "rejected", "failed",
 # Statuses that a later run of the same command need not try again.
 FINAL_STATUSES = frozenset({"ok", "partial", "unavailable", "unsupported", "rejected", "failed", "timeout", "oom"})
 VERDICTS = ("reference", "robust", "fragile", "inconclusive")
-
-Need = Literal["always", "measured", "optional"]
-Check = Literal["any", "non-negative", "positive", "share", "status", "verdict", "sha256"]
-
-
-@dataclass(frozen=True)
-class Field:
-    """One field. `need`: in every row, in every measured (``ok`` or ``partial``) row, or where it applies.
-
-    `type` is one of string, int64, float64, bool, timestamp, strings, and the lists of structures in `STRUCTURES`.
-    """
-
-    name: str
-    type: str
-    meaning: str
-    unit: str = ""
-    need: Need = "optional"
-    check: Check = "any"
-
-
-@dataclass(frozen=True)
-class Section:
-    """Fields that belong together, under a heading."""
-
-    title: str
-    fields: tuple[Field, ...]
-
-
-def _interval(
-    name: str, meaning: str, unit: str, *, need: Need = "optional", check: Check = "any"
-) -> tuple[Field, Field, Field]:
-    """A value with its interval: three fields."""
-    low, high = interval_names(name)
-    return (
-        Field(name, "float64", meaning, unit, need, check),
-        Field(low, "float64", "lower end of its interval", unit, "optional", check),
-        Field(high, "float64", "upper end of its interval", unit, "optional", check),
-    )
-
-
-def interval_names(name: str) -> tuple[str, str]:
-    """What the ends of a value's interval are called: a unit stays at the end (``p50_ns`` → ``p50_low_ns``)."""
-    stem, suffix = (name.removesuffix("_ns"), "_ns") if name.endswith("_ns") else (name, "")
-    return f"{stem}_low{suffix}", f"{stem}_high{suffix}"
-
 
 SECTIONS: tuple[Section, ...] = (
     Section(
@@ -254,23 +208,23 @@ SECTIONS: tuple[Section, ...] = (
             Field("lateness_p50_ns", "float64", "server: median of issued less scheduled", "ns", check="non-negative"),
             Field("lateness_p99_ns", "float64", "server: its 99th percentile", "ns", check="non-negative"),
             Field("latency_max_ns", "float64", "longest", "ns", "measured", "positive"),
-            *_interval("p50_ns", "median latency of a query; null where n cannot support it", "ns", check="positive"),
-            *_interval("p90_ns", "90th percentile; null where n cannot support it", "ns", check="positive"),
-            *_interval("p95_ns", "95th percentile; null where n cannot support it", "ns", check="positive"),
-            *_interval("p99_ns", "99th percentile; null where n cannot support it", "ns", check="positive"),
-            *_interval("p99_9_ns", "99.9th percentile; null where n cannot support it", "ns", check="positive"),
+            *interval("p50_ns", "median latency of a query; null where n cannot support it", "ns", check="positive"),
+            *interval("p90_ns", "90th percentile; null where n cannot support it", "ns", check="positive"),
+            *interval("p95_ns", "95th percentile; null where n cannot support it", "ns", check="positive"),
+            *interval("p99_ns", "99th percentile; null where n cannot support it", "ns", check="positive"),
+            *interval("p99_9_ns", "99.9th percentile; null where n cannot support it", "ns", check="positive"),
             *(
                 Field(f"{q}_early_stopping_ns", "float64", "MLPerf's upper limit of it at 99 %", "ns", check="positive")
                 for q in ("p50", "p90", "p95", "p99", "p99_9")
             ),
-            *_interval("throughput_per_s", "samples a second", "1/s", need="measured", check="positive"),
-            *_interval(
+            *interval("throughput_per_s", "samples a second", "1/s", need="measured", check="positive"),
+            *interval(
                 "p50_ratio",
                 "the reference's median latency a sample over this row's, formed within rounds; above 1 is faster",
                 "",
                 check="positive",
             ),
-            *_interval(
+            *interval(
                 "throughput_ratio",
                 "throughput over the reference's in the same scenario, formed within rounds",
                 "",
@@ -323,7 +277,7 @@ SECTIONS: tuple[Section, ...] = (
             Field("predictions_id", "string", "key into predictions.parquet", need="measured"),
             Field("primary_metric", "string", "the metric that decides the verdict", need="measured"),
             Field("primary_direction", "string", "higher-is-better or lower-is-better", need="measured"),
-            *_interval("primary_value", "its value", "", need="measured"),
+            *interval("primary_value", "its value", "", need="measured"),
             Field("primary_n", "int64", "samples behind it", "samples", "measured", "positive"),
             Field(
                 "primary_failed_n",
@@ -333,8 +287,8 @@ SECTIONS: tuple[Section, ...] = (
                 "measured",
                 "non-negative",
             ),
-            *_interval("primary_delta", "value less the reference's, paired by sample", ""),
-            *_interval("primary_loss", "the delta, signed so that positive is worse", ""),
+            *interval("primary_delta", "value less the reference's, paired by sample", ""),
+            *interval("primary_loss", "the delta, signed so that positive is worse", ""),
             Field("primary_test", "string", "the paired test"),
             Field("primary_p_value", "float64", "its p-value for no difference", "", check="share"),
             Field("verdict", "string", "reference, robust, fragile or inconclusive", need="measured", check="verdict"),
@@ -354,7 +308,7 @@ SECTIONS: tuple[Section, ...] = (
             Field("decision_grade_why", "string", "what decision_grade rests on, or lacks"),
             Field("disclosure", "disclosure", "task, model, metric, reference, calibration, strata", need="measured"),
             Field("worst_stratum", "string", "field=value of the stratum that loses most"),
-            *_interval("worst_stratum_loss", "its loss", ""),
+            *interval("worst_stratum_loss", "its loss", ""),
             Field(
                 "flip_rate",
                 "float64",

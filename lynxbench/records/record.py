@@ -11,17 +11,8 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
-from lynxbench.records.fields import (
-    BY_NAME,
-    FIELDS,
-    SECTIONS,
-    STATUSES,
-    STRUCTURES,
-    VERDICTS,
-    Check,
-    Field,
-    interval_names,
-)
+from lynxbench.records.field import Check, Field, interval_names
+from lynxbench.records.fields import BY_NAME, FIELDS, SECTIONS, STATUSES, STRUCTURES, VERDICTS
 
 MEASURED = frozenset({"ok", "partial"})
 _PERCENTILES = ("latency_min_ns", "p50_ns", "p90_ns", "p95_ns", "p99_ns", "p99_9_ns", "latency_max_ns")

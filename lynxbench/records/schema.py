@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from lynxbench.records.field import Field, Section
 from lynxbench.records.fields import (
     BY_NAME,
     FIELDS,
@@ -13,8 +14,6 @@ from lynxbench.records.fields import (
     STATUSES,
     STRUCTURES,
     VERDICTS,
-    Field,
-    Section,
 )
 
 if TYPE_CHECKING:
