@@ -5,7 +5,8 @@ from __future__ import annotations
 import gc
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,7 @@ __all__ = [
     "STARVED_DELAY_RATIO",
     "Block",
     "WarmUp",
+    "collection_off",
     "harness_overhead_ns",
     "time_block",
     "time_in_flight",
@@ -145,45 +147,60 @@ def time_block(
         raise ValueError(f"min_runs must be between 1 and max_runs ({max_runs}), not {min_runs}")
     latencies_ns = np.empty(max_runs, dtype=np.int64)
     latencies_ns.fill(0)  # touches every page now, so that none faults between two runs
-    cells = latencies_ns.data  # assigning through it is cheaper than through NumPy
-    position = first % len(queries)
-    last = len(queries) - 1
-    runs = 0
-
-    was_collecting = gc.isenabled()
-    gc.disable()
-    try:
+    with collection_off():
         before = counters()
         started_ns = clock_ns()
-        deadline_ns = started_ns + duration_ns
-        ended = started_ns
-        while runs < max_runs:
-            query = queries[position]
-            begun = clock_ns()
-            query()
-            ended = clock_ns()
-            cells[runs] = ended - begun
-            runs += 1
-            position = position + 1 if position < last else 0
-            if ended >= deadline_ns and runs >= min_runs:
-                break
+        runs, position, ended_ns = _run_until(
+            queries, first % len(queries), latencies_ns.data, started_ns + duration_ns, min_runs, clock_ns
+        )
         after = counters()
-    finally:
-        if was_collecting:
-            gc.enable()
 
     kept = latencies_ns[:runs].copy()
     kept.flags.writeable = False
     return Block(
         latencies_ns=kept,
         started_ns=started_ns,
-        wall_ns=ended - started_ns,
+        wall_ns=ended_ns - started_ns,
         cpu_ns=after.cpu_ns - before.cpu_ns,
         scheduler_delay_ns=after.delay_ns_since(before),
         involuntary_switches=after.involuntary_switches - before.involuntary_switches,
         steal_ns=after.steal_ns_since(before),
         next_query=position,
     )
+
+
+@contextmanager
+def collection_off() -> Iterator[None]:
+    """No garbage collection within the block; as it was before after it, also when something raises."""
+    was_collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_collecting:
+            gc.enable()
+
+
+def _run_until(
+    queries: Sequence[Query], position: int, cells: memoryview, deadline_ns: int, min_runs: int, clock_ns: Clock
+) -> tuple[int, int, int]:
+    """The timed loop itself: run in turn until the deadline, each latency into `cells` (int64) until they are full.
+
+    Returns how many runs there were, the position of the next query, and the clock after the last run. Assigning
+    through a memoryview is cheaper than through NumPy.
+    """
+    last, most, runs, ended = len(queries) - 1, len(cells), 0, 0
+    while runs < most:
+        query = queries[position]
+        begun = clock_ns()
+        query()
+        ended = clock_ns()
+        cells[runs] = ended - begun
+        runs += 1
+        position = position + 1 if position < last else 0
+        if ended >= deadline_ns and runs >= min_runs:
+            break
+    return runs, position, ended
 
 
 def time_in_flight(
@@ -210,26 +227,23 @@ def time_in_flight(
         threading.Thread(target=lane.run, args=(start, deadline), name=f"lane-{number}", daemon=True)
         for number, lane in enumerate(running)
     ]
-    was_collecting = gc.isenabled()
-    gc.disable()
-    try:
-        for thread in threads:
-            thread.start()
-        before = counters()
-        started_ns = clock_ns()
-        deadline.append(started_ns + duration_ns)
-        start.wait()
-        for lane in running:
-            lane.ended.wait()
-        after = counters()  # while the lanes' threads are still there to be counted
-    finally:
-        start.abort()
-        for lane in running:
-            lane.may_leave.set()
-        for thread in threads:
-            thread.join()
-        if was_collecting:
-            gc.enable()
+    with collection_off():
+        try:
+            for thread in threads:
+                thread.start()
+            before = counters()
+            started_ns = clock_ns()
+            deadline.append(started_ns + duration_ns)
+            start.wait()
+            for lane in running:
+                lane.ended.wait()
+            after = counters()  # while the lanes' threads are still there to be counted
+        finally:
+            start.abort()
+            for lane in running:
+                lane.may_leave.set()
+            for thread in threads:
+                thread.join()
     for lane in running:
         if lane.error is not None:
             raise lane.error
@@ -259,22 +273,13 @@ class _Lane:
         self._queries, self._first, self._clock_ns = queries, first % len(queries), clock_ns
 
     def run(self, start: threading.Barrier, deadline: Sequence[int]) -> None:
-        queries, clock_ns, cells = self._queries, self._clock_ns, self.latencies_ns.data
-        position, last, runs, most = self._first, len(self._queries) - 1, 0, len(self.latencies_ns)
         try:
             start.wait()
-            deadline_ns, ended = deadline[0], 0
-            while ended < deadline_ns and runs < most:
-                begun = clock_ns()
-                queries[position]()
-                ended = clock_ns()
-                cells[runs] = ended - begun
-                runs += 1
-                position = position + 1 if position < last else 0
-            self.ended_ns = ended
+            self.runs, _, self.ended_ns = _run_until(
+                self._queries, self._first, self.latencies_ns.data, deadline[0], 1, self._clock_ns
+            )
         except BaseException as error:  # the caller's thread raises it
             self.error = error
-        self.runs = runs
         self.ended.set()
         self.may_leave.wait()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import select
 import sys
 import threading
@@ -14,7 +13,7 @@ from queue import SimpleQueue
 import numpy as np
 import numpy.typing as npt
 
-from lynxbench.measurement.blocks import Block, Clock, Query
+from lynxbench.measurement.blocks import Block, Clock, Query, collection_off
 from lynxbench.measurement.counters import Counters, read_counters
 
 __all__ = ["LATE_SERVICE_RATIO", "lateness_ratio", "poisson_arrivals_ns", "serve_block"]
@@ -76,22 +75,20 @@ def serve_block(
     arrivals = poisson_arrivals_ns(rate_per_s, duration_ns, seed)
     served = _Serving(queries, len(arrivals), first, clock_ns)
     spin_ns = SPIN_NS if usable_cores >= 2 else 0
-    was_collecting, interval_s = gc.isenabled(), sys.getswitchinterval()
-    gc.disable()
-    sys.setswitchinterval(SWITCH_INTERVAL_S)
-    try:
-        served.thread.start()
-        before = counters()
-        started_ns = clock_ns()
-        issued = _dispatch(arrivals, started_ns, served.waiting, clock_ns, spin_ns, failed=served.failed)
-        served.finish(PATIENCE * duration_ns / 1e9)
-        ended_ns = clock_ns()
-        after = counters()  # while the server's thread is still there to be counted
-    finally:
-        served.end()
-        sys.setswitchinterval(interval_s)
-        if was_collecting:
-            gc.enable()
+    interval_s = sys.getswitchinterval()
+    with collection_off():
+        sys.setswitchinterval(SWITCH_INTERVAL_S)
+        try:
+            served.thread.start()
+            before = counters()
+            started_ns = clock_ns()
+            issued = _dispatch(arrivals, started_ns, served.waiting, clock_ns, spin_ns, failed=served.failed)
+            served.finish(PATIENCE * duration_ns / 1e9)
+            ended_ns = clock_ns()
+            after = counters()  # while the server's thread is still there to be counted
+        finally:
+            served.end()
+            sys.setswitchinterval(interval_s)
     if served.error is not None:
         raise served.error
     n = served.count

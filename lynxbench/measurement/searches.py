@@ -92,14 +92,17 @@ def search_rate(
     def time_is_up() -> bool:
         return bool(probes) and clock_s() - begun + arrivals / rate > time_limit_s
 
-    while not time_is_up():
+    def probe() -> Block:
         block = serve(rate, round(arrivals / rate * 1e9), seed + len(probes))
         probes.append(_judge(rate, block, limit_ns))
+        return block
+
+    while not time_is_up():
+        block = probe()
         if not probes[-1].held and not block.unserved:
             if time_is_up():
                 break
-            block = serve(rate, round(arrivals / rate * 1e9), seed + len(probes))
-            probes.append(_judge(rate, block, limit_ns))
+            block = probe()
         low, high = (rate, high) if probes[-1].held else (low, rate)
         if len(block) and block.latencies_ns.min() > limit_ns:
             return end("never-held" if low is None else "precision")
