@@ -12,7 +12,7 @@ from typing import Any
 
 from lynxbench.cli.calibrations import by_calibration, told_apart, undisclosed
 from lynxbench.cli.findings import findings, speed_of
-from lynxbench.cli.text import change, duration, fraction, plain, ratio, size
+from lynxbench.cli.text import change, duration, fraction, load, plain, ratio, size
 from lynxbench.errors import UsageError
 from lynxbench.records.record import MEASURED, Record
 from lynxbench.records.store import ResultStore, read_records
@@ -212,13 +212,12 @@ def _speed(record: Record) -> str:
 
 def _load(record: Record) -> str:
     """A scenario's load in words."""
-    if record["scenario_kind"] == "server-search":
-        return f"highest rate with p99 within {record['p99_limit_ms']:g} ms"
-    if record["scenario_kind"] == "server":
-        return f"{record['rate_per_s']:g} queries/s"
-    if record["searched"] is not None or record["batch_size"] is None:
-        return "batch size as found (@)"
-    return f"batch {record['batch_size']}" + (f", {n} in flight" if (n := record["in_flight"] or 1) > 1 else "")
+    found = record["batch_size"] is None or (record["scenario_kind"] == "offline" and record["searched"] is not None)
+    batch = "batch size as found (@)" if found else f"batch {record['batch_size']}"
+    lanes = record["in_flight"] or 1
+    return load(
+        record["p99_limit_ms"], record["rate_per_s"], batch, f"{lanes} in flight" if lanes > 1 and not found else None
+    )
 
 
 def _label(record: Record) -> str:

@@ -13,7 +13,7 @@ from types import FrameType
 from typing import NoReturn, get_args
 
 from lynxbench.cli.progress import ProgressLine
-from lynxbench.cli.text import minutes, plain
+from lynxbench.cli.text import load, minutes, plain
 from lynxbench.errors import UsageError
 from lynxbench.records.store import read_records
 from lynxbench.specs.base import did_you_mean
@@ -103,7 +103,7 @@ def _print_plan(prepared: Prepared, folder: Path, as_json: bool) -> None:
             "scheme": cell.deployment.label,
             "executor": cell.deployment.executor,
             "scenario": cell.scenario.name,
-            "batch_size": None if cell.scenario.largest_batch_size else cell.scenario.batch_size,
+            "batch_size": cell.scenario.given_batch_size,
             "load": _load(cell.scenario),
             "reference": cell.is_reference,
             "status": group.skipped[cell.cell_id].status if cell.cell_id in group.skipped else "to measure",
@@ -135,16 +135,12 @@ def _print_plan(prepared: Prepared, folder: Path, as_json: bool) -> None:
 
 def _load(scenario: Scenario) -> str:
     """A scenario's load in words, before anything is measured."""
-    if scenario.latency_limit_ms is not None:
-        return f"highest rate with p99 within {scenario.latency_limit_ms:g} ms"
-    if scenario.rate_per_s is not None:
-        return f"{scenario.rate_per_s:g} queries/s"
-    size = scenario.largest_batch_size
+    size, most = scenario.largest_batch_size, scenario.most_in_flight
     batch = f"batch {scenario.batch_size}" if size is None else f"best batch up to {size}"
-    lanes = scenario.most_in_flight
-    if lanes is not None:
-        return f"{batch}, best of up to {lanes} in flight"
-    return batch + (f", {scenario.in_flight} in flight" if scenario.in_flight > 1 else "")
+    lanes = f"{scenario.in_flight} in flight" if scenario.in_flight > 1 else None
+    if most is not None:
+        lanes = f"best of up to {most} in flight"
+    return load(scenario.latency_limit_ms, scenario.rate_per_s, batch, lanes)
 
 
 def _report(prepared: Prepared, outcome: Outcome, as_json: bool) -> int:

@@ -31,6 +31,15 @@ def size(count: float | None) -> str:
     return f"{count:.0f} B"
 
 
+def load(p99_limit_ms: float | None, rate_per_s: float | None, batch: str, lanes: str | None) -> str:
+    """A scenario's load: the limit of a searched rate, else the rate, else the batch and the queries in flight."""
+    if p99_limit_ms is not None:
+        return f"highest rate with p99 within {p99_limit_ms:g} ms"
+    if rate_per_s is not None:
+        return f"{rate_per_s:g} queries/s"
+    return batch if lanes is None else f"{batch}, {lanes}"
+
+
 def minutes(seconds: float) -> str:
     """``2 min 05 s`` or ``45 s``."""
     whole = max(0, round(seconds))

@@ -21,7 +21,7 @@ from lynxbench.execution.environments import (
     remove,
     worker_command,
 )
-from lynxbench.execution.executor import ColdStart, Executor
+from lynxbench.execution.executor import ColdStart, Executor, out_of_memory
 from lynxbench.execution.host import HostFacts, host_facts, usable_cores, usable_threads
 from lynxbench.execution.preflight import Availability, Reason, preflight
 from lynxbench.execution.sensors import Sensors, read_sensors
@@ -47,6 +47,7 @@ __all__ = [
     "host_facts",
     "interpreter",
     "list_environments",
+    "out_of_memory",
     "preflight",
     "read_sensors",
     "remove",

@@ -18,6 +18,7 @@ from lynxbench.execution.host import usable_threads
 from lynxbench.execution.libraries import missing_libraries
 from lynxbench.execution.options import SessionPlan, Shapes, engine_key, model_digest, plan_session
 from lynxbench.execution.placement import CPU, judge, kernels_in_profile, nodes_by_provider
+from lynxbench.execution.sensors import Sensors, read_sensors
 from lynxbench.execution.tensors import Array, TensorInfo, check_feed, tensor_infos
 from lynxbench.execution.threads import Burst, burst
 from lynxbench.execution.verification import (
@@ -36,6 +37,7 @@ from lynxbench.specs.scheme import SchemeKind
 # A run that takes longer (a simulator, mostly) is not repeated to see how many threads work.
 SLOW_RUN_NS = 600_000_000
 _MEMORY = re.compile(r"bad_alloc|failed to allocate|out of memory|MEM_ALLOC", re.IGNORECASE)
+_NVIDIA_PROVIDERS = ("CUDAExecutionProvider", "TensorrtExecutionProvider", "NvTensorRTRTXExecutionProvider")
 
 
 @dataclass(frozen=True)
@@ -211,6 +213,11 @@ class Executor:
             ),
         )
 
+    def read_sensors(self) -> Sensors:
+        """What the host tells beside time; for NVIDIA's providers with the device's energy and memory."""
+        on_nvidia = self.spec.provider in _NVIDIA_PROVIDERS
+        return read_sensors(nvidia_device=int(self.spec.options.get("device_id", 0)) if on_nvidia else None)
+
     def kernels(self) -> dict[str, dict[str, int]]:
         """Provider → op type → kernels run since `open`, after fusion (`QLinearConv`, …); ends the profile.
 
@@ -312,13 +319,20 @@ def _threads_used(worked: Burst) -> float:
     return worked.busy_threads if worked.busy_threads is not None else worked.cpu_wall_ratio
 
 
+def out_of_memory(error: Exception) -> bool:
+    """Whether memory was what lacked: ONNX Runtime says so in words alone."""
+    if isinstance(error, CellError):
+        return error.status == "oom"
+    return isinstance(error, MemoryError) or _MEMORY.search(str(error)) is not None
+
+
 def _cell_error(error: Exception, what: str) -> CellError:
     """ONNX Runtime's errors (which share no base class but Exception) as a record's status and reason."""
     if isinstance(error, CellError):
         return error
     text = " ".join(str(error).split())
     status: FailureStatus = "failed"
-    if isinstance(error, MemoryError) or _MEMORY.search(text):
+    if out_of_memory(error):
         status = "oom"
     elif "NOT_IMPLEMENTED" in text:
         status = "unsupported"

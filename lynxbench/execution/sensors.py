@@ -68,8 +68,8 @@ class Sensors:
         return cls(**{**plain, "energy_uj": counted})
 
 
-def read_sensors(root: Path = Path("/"), *, nvidia_device: int | None = None, pid: int | None = None) -> Sensors:
-    """Read all there is. With `nvidia_device` energy is that device's, and `pid` tells whose device memory is meant."""
+def read_sensors(root: Path = Path("/"), *, nvidia_device: int | None = None) -> Sensors:
+    """Read all there is. With `nvidia_device` energy is that device's, and its memory what this process holds there."""
     reasons: dict[str, str] = {}
 
     def reading(name: str, read: Callable[[], Any]) -> Any:
@@ -85,7 +85,7 @@ def read_sensors(root: Path = Path("/"), *, nvidia_device: int | None = None, pi
         reasons["device_memory_bytes"] = "the executor has no device memory of its own that can be read"
     else:
         energy = reading("energy_uj", lambda: _nvidia(nvidia_device, _nvidia_energy_uj))
-        memory = reading("device_memory_bytes", lambda: _nvidia(nvidia_device, _nvidia_memory_bytes(pid)))
+        memory = reading("device_memory_bytes", lambda: _nvidia(nvidia_device, _nvidia_memory_bytes))
     return Sensors(
         energy_uj=energy,
         frequency_hz=reading("frequency_hz", lambda: _frequency_hz(root)),
@@ -187,11 +187,8 @@ def _nvidia_energy_uj(pynvml: Any, handle: Any) -> dict[str, tuple[int, int | No
     return {pynvml.nvmlDeviceGetUUID(handle): (1000 * pynvml.nvmlDeviceGetTotalEnergyConsumption(handle), None)}
 
 
-def _nvidia_memory_bytes(pid: int | None) -> Callable[[Any, Any], int]:
-    def read(pynvml: Any, handle: Any) -> int:
-        for process in pynvml.nvmlDeviceGetComputeRunningProcesses(handle):
-            if process.pid == (pid or os.getpid()) and process.usedGpuMemory is not None:
-                return int(process.usedGpuMemory)
-        raise _UnreadableError("the NVIDIA driver does not list the process (as in a container of its own)")
-
-    return read
+def _nvidia_memory_bytes(pynvml: Any, handle: Any) -> int:
+    for process in pynvml.nvmlDeviceGetComputeRunningProcesses(handle):
+        if process.pid == os.getpid() and process.usedGpuMemory is not None:
+            return int(process.usedGpuMemory)
+    raise _UnreadableError("the NVIDIA driver does not list the process (as in a container of its own)")

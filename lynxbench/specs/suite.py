@@ -139,6 +139,11 @@ class Scenario(Spec):
         return self.largest_batch_size is not None or self.most_in_flight is not None
 
     @property
+    def given_batch_size(self) -> int | None:
+        """None where it is searched."""
+        return self.batch_size if self.largest_batch_size is None else None
+
+    @property
     def batch_sizes(self) -> tuple[int, ...]:
         """Every batch size that may run: the given one, or the powers of two up to the largest, and that."""
         if self.largest_batch_size is None:

@@ -38,7 +38,7 @@ class Seat:
     opened: dict[str, Any] = field(default_factory=dict)
     predictions: dict[int, Predictions] = field(default_factory=dict)
     prepared: dict[str, dict[str, Any]] = field(default_factory=dict)
-    searched: dict[str, dict[str, Any]] = field(default_factory=dict)
+    searched: dict[str, dict[str, Any]] = field(default_factory=dict)  # loads that were found by trying
     rechecked: dict[str, float] = field(default_factory=dict)
     sensed: dict[str, dict[str, Any]] = field(default_factory=dict)
     peak_rss_bytes: int | None = None
@@ -66,8 +66,8 @@ class Seat:
 
     def rate_per_s(self, scenario: Scenario) -> float | None:
         """Arrivals a second: as declared, or as found; None for closed loops and where no rate held."""
-        search = self.prepared.get(scenario.name, {}).get("search")
-        return scenario.rate_per_s if search is None else search["rate_per_s"]
+        rate: float | None = self.searched.get(scenario.name, {}).get("rate_per_s", scenario.rate_per_s)
+        return rate
 
 
 Seats = Mapping[Deployment, Seat]
@@ -104,7 +104,7 @@ class _Entrant:
 def _block_ns(entrants: Sequence[_Entrant], block_s: float) -> int:
     """A block is long enough for some arrivals: each begins with an empty queue, which a short one hardly leaves."""
     rates = [rate for e in entrants if (rate := e.seat.rate_per_s(e.cell.scenario)) is not None]
-    return round(max(block_s, *(LEAST_ARRIVALS / rate for rate in rates)) * 1e9) if rates else round(block_s * 1e9)
+    return round(max([block_s, *(LEAST_ARRIVALS / rate for rate in rates)]) * 1e9)
 
 
 class Watch(Protocol):
@@ -257,10 +257,7 @@ class _GroupRun:
             if opened[key] != seat.opened[key]:
                 raise CellError("rejected", f"a second process of it came up with another {key}: {opened[key]}")
         self._ask(seat, "adopt", answers=[[size, str(file)] for size, file in seat.raw_answers.items()])
-        search = seat.prepared[scenario.name].get("search")
         self._prepare(scenario, seat)
-        if search is not None:
-            seat.prepared[scenario.name]["search"] = search
 
     def _answer(self, seat: Seat) -> None:
         mine = {seat.batch_size(cell.scenario) for cell in self._group.running if cell.deployment == seat.deployment}
@@ -295,7 +292,7 @@ class _GroupRun:
 
     def _search_rate(self, scenario: Scenario, seat: Seat) -> None:
         assert scenario.latency_limit_ms is not None
-        seat.prepared[scenario.name]["search"] = self._ask(
+        seat.searched[scenario.name] = self._ask(
             seat,
             "search_rate",
             scenario=scenario.name,

@@ -58,7 +58,4 @@ def parts_of(
     if len(chosen) < 2:
         return [group]
     members = [{deployments[position] for position in positions} for positions in chosen]
-    return [
-        replace(group, cells=tuple(cell for cell in group.cells if cell.deployment in mine and cell in group.running))
-        for mine in members
-    ]
+    return [replace(group, cells=tuple(cell for cell in group.running if cell.deployment in mine)) for mine in members]

@@ -191,7 +191,7 @@ def _identity(
         "executor": resolved.executors[deployment.executor].digest,
         "scenario": scenario.model_dump(mode="json"),
         # Two scenarios that search may find different sizes, so they are no one candidate.
-        "batch_size": scenario.batch_size if scenario.largest_batch_size is None else f"found by {scenario.name}",
+        "batch_size": scenario.given_batch_size or f"found by {scenario.name}",
         "rubric": resolved.rubrics[workload.name].digest,
         "test_set": material.test_sets[workload.name].fingerprint,
         "protocol": resolved.suite.protocol.model_dump(mode="json"),

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from lynxbench.specs.suite import Protocol
+from lynxbench.specs.suite import Protocol, Scenario
 from lynxbench.sweep.plan import Group
 
 # Seconds on a machine like a developer's; only progress and estimates rest on them.
@@ -53,8 +53,9 @@ def expected_s(group: Group, protocol: Protocol) -> dict[str, float]:
         "start": START_S * len(group.deployments) * protocol.processes,
         "accuracy": ACCURACY_S * cells,
         "rounds": (protocol.time_limit_s * 1.1 + protocol.warm_up_s / 2) * cells,
-        "search": SEARCH_S * len([c for c in group.running if c.scenario.is_searched])
-        + protocol.search_limit_s / 2 * len([c for c in group.running if c.scenario.kind == "server-search"]),
+        "search": sum(
+            SEARCH_S if scenario.is_searched else protocol.search_limit_s / 2 for scenario in _searches(group)
+        ),
     }
 
 
@@ -63,5 +64,11 @@ def steps(group: Group, phase: str) -> int:
     if phase == "accuracy":
         return max(1, len({(cell.deployment, cell.scenario.batch_sizes) for cell in group.running}))
     if phase == "search":
-        return max(1, len([c for c in group.running if c.scenario.is_searched or c.scenario.kind == "server-search"]))
+        return max(1, len(_searches(group)))
     return max(1, len(group.deployments))
+
+
+def _searches(group: Group) -> list[Scenario]:
+    """The scenario of each cell whose load is found by trying."""
+    scenarios = [cell.scenario for cell in group.running]
+    return [scenario for scenario in scenarios if scenario.is_searched or scenario.kind == "server-search"]

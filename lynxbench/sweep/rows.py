@@ -70,12 +70,9 @@ def _trouble(cell: Cell, seat: Seat, scores: Scores | None, result: RoundsResult
     """Status and reason of a cell that has no measurement; None for one that has."""
     if scores is None and seat.predictions.get(seat.batch_size(cell.scenario)) is not None:
         return "failed", "the reference gave no predictions to compare with, so no score goes with the speed"
-    search = seat.prepared.get(cell.scenario.name, {}).get("search")
-    if search is not None and search["rate_per_s"] is None:
-        return (
-            "rejected",
-            f"no rate was found whose p99 holds {cell.scenario.latency_limit_ms:g} ms: {search['reason']}",
-        )
+    limit_ms, search = cell.scenario.latency_limit_ms, seat.searched.get(cell.scenario.name)
+    if limit_ms is not None and search is not None and search["rate_per_s"] is None:
+        return "rejected", f"no rate was found whose p99 holds {limit_ms:g} ms: {search['reason']}"
     entrant = None if result is None else result.entrants.get(cell.cell_id)
     difference = seat.rechecked.get(cell.scenario.name)
     if scores is None or entrant is None or entrant.error is not None or not entrant.blocks or difference is None:
@@ -160,7 +157,7 @@ def _declared(context: Context, cell: Cell) -> dict[str, Any]:
         "simulated": executor.spec.simulated,
         "scenario": cell.scenario.name,
         "scenario_kind": cell.scenario.kind,
-        "batch_size": None if cell.scenario.largest_batch_size else cell.scenario.batch_size,
+        "batch_size": cell.scenario.given_batch_size,
         "rate_per_s": cell.scenario.rate_per_s,
         "p99_limit_ms": cell.scenario.latency_limit_ms,
         "protocol": json.dumps(suite.protocol.model_dump(mode="json"), sort_keys=True),

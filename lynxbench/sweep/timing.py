@@ -96,17 +96,11 @@ def timing_fields(
 
 def _search(cell: Cell, seat: Seat) -> dict[str, Any]:
     """What was found by trying, and how the search ended."""
-    found: dict[str, Any] = {}
-    if cell.scenario.is_searched:
-        found["searched"] = json.dumps(seat.searched[cell.scenario.name], sort_keys=True)
-    search = seat.prepared[cell.scenario.name].get("search")
-    if search is not None:
-        found |= {
-            "rate_per_s": search["rate_per_s"],
-            "rate_high_per_s": search["high_per_s"],
-            "searched": json.dumps(search, sort_keys=True),
-        }
-    return found
+    found = seat.searched.get(cell.scenario.name)
+    if found is None:
+        return {}
+    rates = {"rate_per_s": found["rate_per_s"], "rate_high_per_s": found["high_per_s"]} if "rate_per_s" in found else {}
+    return {"searched": json.dumps(found, sort_keys=True), **rates}
 
 
 def _lateness(entrant: EntrantRounds) -> dict[str, float]:

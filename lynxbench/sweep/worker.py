@@ -1,14 +1,14 @@
 """The process that holds one deployment: `python -m lynxbench.sweep.worker`, spoken to in JSON lines.
 
-open     model on its executor, cold start timed apart, first run compared with the reference outputs
-answer   the whole test set at one batch size, predictions to a file
+open         model on its executor, cold start timed apart, first run compared with the reference outputs
 search_load  the batch size and the queries in flight that answer most samples a second
-adopt    in a fresh process: what an earlier one answered
-prepare  bind the queries of a scenario and warm up
+answer       the whole test set at one batch size, predictions to a file
+adopt        in a fresh process: what an earlier one answered
+prepare      bind the queries of a scenario and warm up
 search_rate  the highest rate of arrivals whose p99 holds a limit
-block    one timed block
-recheck  the timed queries once more, compared with the accuracy pass
-usage    peak memory, and the providers once more
+block        one timed block
+recheck      the timed queries once more, compared with the accuracy pass
+usage        peak memory, and the providers once more
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from lynxbench.datasets.samples import Samples
-from lynxbench.execution import Sensors, read_sensors, usable_cores
+from lynxbench.execution import Sensors, out_of_memory, usable_cores
 from lynxbench.measurement import (
     Block,
     harness_overhead_ns,
@@ -55,8 +55,6 @@ RECHECKED_QUERIES = 2
 # longer than this fills them anew by itself.
 LEAD_IN_RUNS = 2
 LEAD_IN_WORTH_NS = 5_000_000
-# Their energy and memory are those of an NVIDIA device.
-NVIDIA_PROVIDERS = ("CUDAExecutionProvider", "TensorrtExecutionProvider", "NvTensorRTRTXExecutionProvider")
 # The rate search begins at half of what the candidate can serve without a pause, where most limits hold.
 START_LOAD = 0.5
 # Even where the accuracy pass was warm-up enough: how long a run takes is read from them.
@@ -101,8 +99,6 @@ class Worker:
             spinning=False,
             cache_dir=Path(request["cache"]),
         )
-        on_nvidia = spec.provider in NVIDIA_PROVIDERS
-        self._nvidia_device = int(spec.options.get("device_id", 0)) if on_nvidia else None
         cold = self._executor.open(Path(request["artifact"]), shapes=request["shapes"])
         inputs = self._task.inputs(self._samples)
         feed = self._task.feed(inputs[:1], self._model, self._executor.inputs)
@@ -138,7 +134,7 @@ class Worker:
         batch_size = request["batch_size"]
         begun_ns = time.perf_counter_ns()
         answers = answer_all(self._task, self._executor, self._samples, self._model, batch_size)
-        runs = math.ceil(len(self._task.inputs(self._samples)) / batch_size)
+        runs = math.ceil(len(next(iter(answers.values()))) / batch_size)
         self._ran[batch_size] = (runs, time.perf_counter_ns() - begun_ns)
         self._answers[batch_size] = answers
         if request["raw"] is not None:
@@ -164,8 +160,7 @@ class Worker:
                 warm_up([query.run for query in queries], SEARCH_WARM_UP_RUNS, SEARCH_WARM_UP_S)
                 block = _closed_loop(queries, in_flight, SEARCH_NS, 0)
             except Exception as error:
-                # ONNX Runtime tells of memory that it did not get in words alone.
-                if "allocate" in str(error).lower():
+                if out_of_memory(error):
                     raise MemoryError(str(error)) from error
                 raise
             return batch_size * len(block) / (block.busy_ns / 1e9)
@@ -186,7 +181,7 @@ class Worker:
         name = request["scenario"]
         self._queries[name] = (batch_size, queries, positions)
         self._in_flight[name] = in_flight
-        self._sensed[name] = self._read_sensors()
+        self._sensed[name] = self._executor.read_sensors()
         self._joules[name], self._queries_timed[name] = 0.0, 0
         self._next[name] = 0
         # The accuracy pass ran this session at this batch size, by the same bound path: its runs count. What it leaves
@@ -246,13 +241,13 @@ class Worker:
         if self._run_ns[name] < LEAD_IN_WORTH_NS:
             warm_up([query.run for query in queries], LEAD_IN_RUNS, 0.0)
         runs, first, duration_ns = [query.run for query in queries], self._next[name], request["duration_ns"]
-        before = self._read_sensors() if self._sensed[name].energy_uj is not None else None
+        before = self._executor.read_sensors() if self._sensed[name].energy_uj is not None else None
         if request["rate_per_s"] is None:
             block = _closed_loop(queries, self._in_flight[name], duration_ns, first)
         else:
             block = _serve(runs, request["rate_per_s"], duration_ns, request["seed"], first)
         if before is not None:
-            self._joules[name] += self._read_sensors().joules_since(before) or 0.0
+            self._joules[name] += self._executor.read_sensors().joules_since(before) or 0.0
         self._queries_timed[name] += len(block)
         self._next[name] = block.next_query
         return block_to_wire(block)
@@ -277,12 +272,9 @@ class Worker:
                 total += len(rows)
         return {"difference": different / total, "sensed": self._beside(request["scenario"])}
 
-    def _read_sensors(self) -> Sensors:
-        return read_sensors(nvidia_device=self._nvidia_device)
-
     def _beside(self, name: str) -> dict[str, Any]:
         """What stood beside time from a scenario's warm-up to now; the host's energy, not this process's alone."""
-        before, after = self._sensed[name], self._read_sensors()
+        before, after = self._sensed[name], self._executor.read_sensors()
         joules = None if before.energy_uj is None else self._joules[name] / max(1, self._queries_timed[name])
         return {
             "energy_joules": joules,

@@ -93,7 +93,7 @@ def test_an_unreadable_counter_is_no_zero(tmp_path: Path) -> None:
 
 
 def test_a_device_that_is_not_there_says_so(tmp_path: Path) -> None:
-    found = read_sensors(tmp_path, nvidia_device=0, pid=1)
+    found = read_sensors(tmp_path, nvidia_device=0)
     for name in ("energy_uj", "device_memory_bytes"):
         assert getattr(found, name) is None
         assert "nvidia" in found.reasons[name].lower()

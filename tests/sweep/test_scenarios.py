@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -56,11 +57,20 @@ test_set = "quick"
 """
 
 
+def with_scenarios(scenarios: str) -> str:
+    return SUITE[: SUITE.index("[[scenarios]]")] + scenarios + SUITE[SUITE.index("[[workloads]]") :]
+
+
+def measured(home: Path, suite: str, *, code: int = 0) -> dict[tuple[str, str], dict[str, Any]]:
+    """Sweep `suite`, to end with `code`: its rows by scenario and scheme."""
+    (home / "patterns.toml").write_text(suite)
+    ran = lynxbench("sweep", "patterns.toml", "--json", home=home)
+    assert ran.code == code, ran.err
+    return {(row["scenario"], row["scheme"]): row for row in ran.json()["records"]}
+
+
 def test_one_eight_and_many_samples_a_query(tmp_path: Path) -> None:
-    (tmp_path / "patterns.toml").write_text(SUITE)
-    ran = lynxbench("sweep", "patterns.toml", "--json", home=tmp_path)
-    assert ran.code == 0, ran.err
-    rows = {(row["scenario"], row["scheme"]): row for row in ran.json()["records"]}
+    rows = measured(tmp_path, SUITE)
     assert len(rows) == 6
     assert {row["status"] for row in rows.values()} == {"ok"}
     kinds = {scenario: (row["scenario_kind"], row["batch_size"]) for (scenario, _), row in rows.items()}
@@ -94,11 +104,7 @@ rate_per_s = 60000.0
 
 
 def test_queries_that_arrive_when_they_do(tmp_path: Path) -> None:
-    text = SUITE[: SUITE.index("[[scenarios]]")] + SERVER + SUITE[SUITE.index("[[workloads]]") :]
-    (tmp_path / "patterns.toml").write_text(text.replace("minimum_rounds = 4", "minimum_rounds = 2"))
-    ran = lynxbench("sweep", "patterns.toml", "--json", home=tmp_path)
-    assert ran.code == 3, ran.err
-    rows = {(row["scenario"], row["scheme"]): row for row in ran.json()["records"]}
+    rows = measured(tmp_path, with_scenarios(SERVER).replace("minimum_rounds = 4", "minimum_rounds = 2"), code=3)
     assert len(rows) == 4
     for scheme in ("fp32", "int8-dynamic"):
         flood = rows["flood", scheme]
@@ -161,19 +167,13 @@ latency_limit_ms = 0.001
 """
 
 
-def with_scenarios(scenarios: str) -> str:
-    return SUITE[: SUITE.index("[[scenarios]]")] + scenarios + SUITE[SUITE.index("[[workloads]]") :]
-
-
 def test_loads_that_are_found_by_trying(tmp_path: Path) -> None:
     text = with_scenarios(SEARCHES).replace("minimum_rounds = 4", "minimum_rounds = 2\nsearch_limit_s = 6.0")
     (tmp_path / "patterns.toml").write_text(text)
     planned = lynxbench("sweep", "patterns.toml", "--dry-run", home=tmp_path)
     assert "fastest, best batch up to 8, best of up to 4 in flight" in planned.out
     assert "capacity, highest rate with p99 within 1000 ms" in planned.out
-    ran = lynxbench("sweep", "patterns.toml", "--json", home=tmp_path)
-    assert ran.code == 3, ran.err
-    rows = {(row["scenario"], row["scheme"]): row for row in ran.json()["records"]}
+    rows = measured(tmp_path, text, code=3)
     assert len(rows) == 10
     latencies = pq.read_table(tmp_path / "results" / "patterns" / "latencies.parquet").to_pylist()
     for scheme in ("fp32", "int8-dynamic"):

@@ -47,6 +47,18 @@ def sweep(home: Path, *more: str) -> Ran:
     return lynxbench("sweep", *SMALL, *more, home=home)
 
 
+def started(home: Path, *more: str) -> subprocess.Popen[str]:
+    """The same, under way."""
+    return subprocess.Popen(
+        command("sweep", *SMALL, *more),
+        cwd=home,
+        env=environment(home),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
 def fixed(folder: Path) -> list[dict]:
     rows = [dict(record.values) for record in read_records(folder)]
     return [{k: v for k, v in row.items() if not any(word in k for word in MOVING)} for row in rows]
@@ -101,14 +113,7 @@ def test_a_worker_that_fails_costs_its_own_cells_alone(
     shutil.copytree(done / "cache", tmp_path / "cache")
     limits = ("--set", "protocol.worker_timeout_s=20", "--set", "protocol.time_limit_s=120")
     # So precise that the rounds go on until the candidate fails.
-    running = subprocess.Popen(
-        command("sweep", *SMALL, *limits, "--set", "protocol.ratio_half_width=1e-9", "--out", "out", "--json"),
-        cwd=tmp_path,
-        env=environment(tmp_path),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    running = started(tmp_path, *limits, "--set", "protocol.ratio_half_width=1e-9", "--out", "out", "--json")
     end = time.monotonic() + 120
     while len(workers := [p for p in psutil.Process(running.pid).children() if is_worker(p)]) < 2:
         assert running.poll() is None
@@ -209,13 +214,7 @@ time.time_ns = lambda: wall_ns() + 10**9 * next(shift_s)
 
 def test_a_kill_leaves_no_process_behind(done: Path, tmp_path: Path) -> None:
     shutil.copytree(done / "cache", tmp_path / "cache")
-    running = subprocess.Popen(
-        command("sweep", *SMALL),
-        cwd=tmp_path,
-        env=environment(tmp_path),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    running = started(tmp_path)
     end = time.monotonic() + 60
     while not (children := psutil.Process(running.pid).children(recursive=True)):
         assert time.monotonic() < end
@@ -223,7 +222,7 @@ def test_a_kill_leaves_no_process_behind(done: Path, tmp_path: Path) -> None:
     time.sleep(1)
     children += psutil.Process(running.pid).children(recursive=True)
     running.kill()
-    running.wait()
+    running.communicate()
     _, alive = psutil.wait_procs(children, timeout=10)
     assert alive == []
 
@@ -231,14 +230,7 @@ def test_a_kill_leaves_no_process_behind(done: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_it_says_so_and_goes_on(done: Path, tmp_path: Path, how: signal.Signals) -> None:
     shutil.copytree(done / "cache", tmp_path / "cache")
-    running = subprocess.Popen(
-        command("sweep", *SMALL),
-        cwd=tmp_path,
-        env=environment(tmp_path),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    running = started(tmp_path)
     end = time.monotonic() + 60
     while not psutil.Process(running.pid).children():
         assert time.monotonic() < end
@@ -256,13 +248,7 @@ def test_interrupted_it_says_so_and_goes_on(done: Path, tmp_path: Path, how: sig
 
 def test_a_second_sweep_on_the_folder_is_refused_at_once(done: Path, tmp_path: Path) -> None:
     shutil.copytree(done / "cache", tmp_path / "cache")
-    first = subprocess.Popen(
-        command("sweep", *SMALL),
-        cwd=tmp_path,
-        env=environment(tmp_path),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    first = started(tmp_path)
     try:
         end = time.monotonic() + 60
         while not (tmp_path / "results" / "starter-quick" / ".holder").exists():
@@ -273,7 +259,7 @@ def test_a_second_sweep_on_the_folder_is_refused_at_once(done: Path, tmp_path: P
         assert f"is in use by process {first.pid} on" in second.err
     finally:
         first.kill()
-        first.wait()
+        first.communicate()
 
 
 def test_another_declaration_in_the_folder_is_refused(done: Path) -> None:
