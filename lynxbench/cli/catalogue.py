@@ -47,7 +47,7 @@ def _rows(what: str, suite: str, rubrics: Path | None, executors: Path | None) -
             {
                 "name": name,
                 "version": d.spec.version,
-                "about": f"{d.spec.title} ({d.spec.task}, {d.spec.primary.name})",
+                "about": f"{d.spec.title} ({d.spec.task}, {d.spec.primary.name}; {_answers(d.spec)})",
                 "digest": d.digest,
                 "file": str(d.file),
             }
@@ -81,6 +81,16 @@ def _rows(what: str, suite: str, rubrics: Path | None, executors: Path | None) -
         }
         for m in spec.models
     ]
+
+
+def _answers(rubric: Rubric) -> str:
+    """The sample size, and what it can tell."""
+    from lynxbench.scoring import planned_answers
+
+    n, resolved = planned_answers(rubric)
+    if resolved is None:
+        return f"{n:,} answers"
+    return f"{n:,} answers resolve a loss of about {resolved:.2g} if one in twenty changes"
 
 
 def check_rubrics(declared: Iterable[Declared[Rubric]]) -> None:
@@ -138,6 +148,6 @@ def _validate(path: Path, rubrics: Path | None, executors: Path | None) -> str:
     if "test_set" in data:
         rubric = Declared(build(Rubric, data, str(path)), path)
         check_rubrics([rubric])
-        return f"a sound rubric, digest {rubric.digest[:12]}"
+        return f"a sound rubric, digest {rubric.digest[:12]}; {_answers(rubric.spec)}"
     build(ExecutorSpec, data, str(path))
     return "a sound executor"

@@ -1,18 +1,24 @@
-"""Deterministic corruptions of images, severities 1 to 5: the out-of-distribution strata of a test set.
+"""Deterministic corruptions, severities 1 to 5: the out-of-distribution strata of a test set. Here those of images.
 
 A sample's corruption depends on the seed and on its own id alone, never on what else was selected, so the same
 image is corrupted the same way in a quick run and in a thorough one. The severities follow the idea of
-ImageNet-C (Hendrycks and Dietterich, 2019), scaled for small images; values are on the 0–255 scale.
+ImageNet-C (Hendrycks and Dietterich, 2019), scaled for small images; values are on the 0–255 scale. Texts and sounds
+have modules of their own.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from lynxbench.datasets.audio_corruptions import AUDIO_CORRUPTIONS
+from lynxbench.datasets.text_corruptions import TEXT_CORRUPTIONS
+from lynxbench.errors import UsageError
 
 Image = npt.NDArray[np.float64]
 
@@ -24,21 +30,41 @@ BRIGHTNESS_OFFSET = (0.1, 0.2, 0.3, 0.4, 0.5)
 BLUR_SD_PIXELS = (0.5, 0.75, 1.0, 1.5, 2.0)
 SHIFT_PIXELS = (1, 2, 3, 4, 5)
 ROTATION_DEGREES = (5.0, 10.0, 15.0, 25.0, 40.0)
+JPEG_QUALITY = (50, 30, 18, 10, 5)
 
 
 def corrupt(
-    images: npt.NDArray[np.uint8], corruption: str, severity: int | None, seed: int, ids: Sequence[str]
-) -> npt.NDArray[np.uint8]:
-    """Corrupt each image ([n, h, w] or [n, h, w, c], uint8) by a stream of its own; returns the same shape and type."""
+    inputs: npt.NDArray[Any], corruption: str, severity: int | None, seed: int, ids: Sequence[str]
+) -> npt.NDArray[Any]:
+    """Corrupt each input by a stream of its own: images ([n, h, w] or [n, h, w, c] uint8), texts ([n] str) or sounds
+    ([n, samples] floating point); returns the same shape and type (texts may need more room).
+
+    Raises `UsageError` when the corruption is not for this kind of input, or needs a library that is not there.
+    """
     if corruption == "none" or severity is None:
-        return images
-    function = CORRUPTIONS[corruption]
-    corrupted = np.empty_like(images)
-    for index, identity in enumerate(ids):
-        random = _stream(seed, corruption, severity, identity)
-        image = function(images[index].astype(np.float64) / 255.0, severity - 1, random)
-        corrupted[index] = np.rint(np.clip(image, 0.0, 1.0) * 255.0).astype(np.uint8)
+        return inputs
+    kind = input_kind(inputs)
+    if corruption not in CORRUPTIONS_OF[kind]:
+        raise UsageError(f"corruption {corruption!r} is not for {kind}; {', '.join(CORRUPTIONS_OF[kind])} are")
+    streams = [_stream(seed, corruption, severity, identity) for identity in ids]
+    if kind == "texts":
+        texts = zip(inputs.tolist(), streams, strict=True)
+        return np.asarray([TEXT_CORRUPTIONS[corruption](text, severity - 1, random) for text, random in texts])
+    corrupted = np.empty_like(inputs)
+    for index, random in enumerate(streams):
+        if kind == "sounds":
+            corrupted[index] = AUDIO_CORRUPTIONS[corruption](inputs[index].astype(np.float64), severity - 1, random)
+        else:
+            image = CORRUPTIONS[corruption](inputs[index].astype(np.float64) / 255.0, severity - 1, random)
+            corrupted[index] = np.rint(np.clip(image, 0.0, 1.0) * 255.0).astype(np.uint8)
     return corrupted
+
+
+def input_kind(inputs: npt.NDArray[Any]) -> str:
+    """Which corruptions apply: ``texts``, ``sounds`` (floating point, [n, samples]) or ``images``."""
+    if inputs.dtype.kind == "U":
+        return "texts"
+    return "sounds" if inputs.dtype.kind == "f" and inputs.ndim == 2 else "images"
 
 
 def noise(inputs: npt.NDArray[Any], seed: int, ids: Sequence[str]) -> npt.NDArray[Any]:
@@ -108,6 +134,20 @@ def _rotation(image: Image, level: int, random: np.random.Generator) -> Image:
     return np.asarray(rotate(image, degrees, axes=(1, 0), reshape=False, order=1, mode="constant"), dtype=np.float64)
 
 
+def _jpeg(image: Image, level: int, random: np.random.Generator) -> Image:
+    try:
+        from PIL import Image as Pictures
+    except ImportError:
+        raise UsageError('corruption "jpeg" needs Pillow: pip install "lynxbench[images]"') from None
+    levels = np.rint(np.clip(image, 0.0, 1.0) * 255.0).astype(np.uint8)
+    # One and three channels are what JPEG knows; of any other number each is a picture of its own.
+    if levels.ndim == 3 and levels.shape[2] != 3:
+        return np.stack([_jpeg(image[:, :, channel], level, random) for channel in range(image.shape[2])], axis=2)
+    buffer = io.BytesIO()
+    Pictures.fromarray(levels).save(buffer, "JPEG", quality=JPEG_QUALITY[level])
+    return np.asarray(Pictures.open(buffer), dtype=np.float64) / 255.0
+
+
 CORRUPTIONS: dict[str, Callable[[Image, int, np.random.Generator], Image]] = {
     "gaussian-noise": _gaussian_noise,
     "shot-noise": _shot_noise,
@@ -116,4 +156,10 @@ CORRUPTIONS: dict[str, Callable[[Image, int, np.random.Generator], Image]] = {
     "blur": _blur,
     "shift": _shift,
     "rotation": _rotation,
+    "jpeg": _jpeg,
+}
+CORRUPTIONS_OF: dict[str, tuple[str, ...]] = {
+    "images": tuple(CORRUPTIONS),
+    "texts": tuple(TEXT_CORRUPTIONS),
+    "sounds": tuple(AUDIO_CORRUPTIONS),
 }

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TypeVar
+from dataclasses import dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
 
 Column = npt.NDArray[np.generic]
-E = TypeVar("E", bound=np.generic)
 
 
 @dataclass(frozen=True)
@@ -27,6 +25,13 @@ class Predictions:
     ranked_ids   [n, k] str: source ids of what was retrieved, best first, or None
     ranked_labels [n, k] int64, their labels, or None
     ranked_scores [n, k] float32, descending, or None
+    values, true_values  [n] float64, predicted and true numbers, or None
+    option_scores, option_lengths  [n, k] float32 log-likelihood of each option, and its length (0: no such option);
+                 `labels` say which is right. Or None
+    log_likelihoods, token_counts  [n] float64 log-likelihood of the target in nats, and [n] int64 its tokens, or None
+    detections   [n, d, 6] float32: x, y, width, height, class, score; rows of NaN fill up. Or None
+    objects      [n, g, 6] float32: x, y, width, height, class, 1 for a crowd; rows of NaN fill up. Or None
+    region_pixels [n, k, 3] int64 pixels of each class: right, predicted, true. Or None
     failed       [n] bool: the model's output held a NaN; such a sample counts as a wrong answer, never dropped
     """
 
@@ -41,6 +46,15 @@ class Predictions:
     ranked_ids: Column | None = None
     ranked_labels: npt.NDArray[np.int64] | None = None
     ranked_scores: npt.NDArray[np.float32] | None = None
+    values: npt.NDArray[np.float64] | None = None
+    true_values: npt.NDArray[np.float64] | None = None
+    option_scores: npt.NDArray[np.float32] | None = None
+    option_lengths: npt.NDArray[np.int64] | None = None
+    log_likelihoods: npt.NDArray[np.float64] | None = None
+    token_counts: npt.NDArray[np.int64] | None = None
+    detections: npt.NDArray[np.float32] | None = None
+    objects: npt.NDArray[np.float32] | None = None
+    region_pixels: npt.NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.sample_ids)
@@ -48,19 +62,15 @@ class Predictions:
     def take(self, index: npt.NDArray[np.int64] | npt.NDArray[np.bool_]) -> Predictions:
         """The samples at `index` ([m] positions, repeats allowed, or an [n] mask), all columns alike."""
 
-        def pick(column: npt.NDArray[E] | None) -> npt.NDArray[E] | None:
-            return None if column is None else column[index]
-
+        columns = {name: getattr(self, name) for name in ANSWERS}
         return Predictions(
             sample_ids=self.sample_ids[index],
             source_ids=self.source_ids[index],
             strata={name: column[index] for name, column in self.strata.items()},
             failed=self.failed[index],
-            labels=pick(self.labels),
-            targets=pick(self.targets),
-            logits=pick(self.logits),
-            texts=pick(self.texts),
-            ranked_ids=pick(self.ranked_ids),
-            ranked_labels=pick(self.ranked_labels),
-            ranked_scores=pick(self.ranked_scores),
+            **{name: None if column is None else column[index] for name, column in columns.items()},
         )
+
+
+# The columns that a task may leave out, [n, …] each.
+ANSWERS = tuple(field.name for field in fields(Predictions) if field.default is None)

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lynxbench.datasets.corruptions import corrupt, noise
-from lynxbench.datasets.picking import IMAGE_TASKS, Choice, further_fields, pick
+from lynxbench.datasets.corruptions import CORRUPTIONS_OF, corrupt, input_kind, noise
+from lynxbench.datasets.picking import Choice, further_fields, pick
 from lynxbench.datasets.predictions import Column
 from lynxbench.datasets.sources import read_table
 from lynxbench.errors import DeclarationError, Problem
@@ -182,11 +182,7 @@ def calibration_samples(calibration: Calibration, file: Path, declared_in: Path,
         # Nothing of the samples is left, so neither are their labels, nor can their content be asked.
         random = noise(inputs, calibration.seed, ids)
         return Samples(ids=columns["id"], source_ids=columns["id"], inputs=random, contents=_contents(random))
-    if calibration.corruption != "none":
-        if task not in IMAGE_TASKS:
-            message = f"corruption {calibration.corruption!r} is for images, the task is {task}"
-            raise DeclarationError([Problem(str(declared_in), f"{choice.key}.corruption", message)])
-        inputs = corrupt(inputs.astype(np.uint8), calibration.corruption, calibration.severity, calibration.seed, ids)
+    inputs = _corrupted(inputs, calibration, calibration.seed, ids, str(declared_in), f"{choice.key}.corruption")
     return Samples(
         ids=columns["id"],
         source_ids=columns["id"],
@@ -207,12 +203,25 @@ def overlap(calibration: Samples, test: Samples) -> list[str]:
 
 def _seen(inputs: Column, view: View, ids: npt.NDArray[np.str_], rubric: Rubric, declared_in: Path) -> Column:
     """The inputs through a view."""
-    if view.corruption == "none":
+    key = f"test_set.views[{rubric.test_set.views.index(view)}].corruption"
+    return _corrupted(inputs, view, rubric.test_set.seed, ids.tolist(), str(declared_in), key)
+
+
+def _corrupted(inputs: Column, declared: View | Calibration, seed: int, ids: list[str], file: str, key: str) -> Column:
+    """The inputs as a view or a calibration reader wants them; `DeclarationError` where that is not possible."""
+    if declared.corruption == "none":
         return inputs
-    if rubric.task not in IMAGE_TASKS:
-        message = f"corruption {view.corruption!r} is for images, the task is {rubric.task}"
-        raise DeclarationError([Problem(str(declared_in), "test_set.views", message)])
-    return corrupt(inputs.astype(np.uint8), view.corruption, view.severity, rubric.test_set.seed, ids.tolist())
+    kind = input_kind(inputs)
+    if declared.corruption not in CORRUPTIONS_OF[kind]:
+        problem = Problem(
+            file,
+            key,
+            f"is not for {kind}",
+            value=repr(declared.corruption),
+            expected="one of: " + ", ".join(CORRUPTIONS_OF[kind]),
+        )
+        raise DeclarationError([problem])
+    return corrupt(inputs, declared.corruption, declared.severity, seed, ids)
 
 
 def _labels(labels: Column, class_names: tuple[str, ...], file: Path, choice: Choice) -> npt.NDArray[np.int64]:

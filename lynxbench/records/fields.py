@@ -301,6 +301,12 @@ SECTIONS: tuple[Section, ...] = (
             ),
             Field("tolerance_loss", "float64", "the tolerance as a loss of the primary metric, in its unit"),
             Field(
+                "resolvable_loss",
+                "float64",
+                "the smallest loss that these samples would have told from none, four times in five",
+                check="non-negative",
+            ),
+            Field(
                 "decision_grade",
                 "bool",
                 "all items disclosed, and the loss's interval narrower than it or the tolerance; null: the reference",

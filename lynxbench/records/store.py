@@ -251,6 +251,15 @@ def _schema(table: str) -> pa.Schema:
             ("ranked_ids", pa.list_(pa.string())),
             ("ranked_labels", pa.list_(pa.int64())),
             ("ranked_scores", pa.list_(pa.float32())),
+            ("value", pa.float64()),
+            ("true_value", pa.float64()),
+            ("option_scores", pa.list_(pa.float32())),
+            ("option_lengths", pa.list_(pa.int64())),
+            ("log_likelihood", pa.float64()),
+            ("token_count", pa.int64()),
+            ("detections", pa.list_(pa.list_(pa.float32()))),
+            ("objects", pa.list_(pa.list_(pa.float32()))),
+            ("region_pixels", pa.list_(pa.list_(pa.int64()))),
         ]
     )
 
@@ -268,6 +277,10 @@ def predictions_table(predictions_id: str, predictions: Predictions) -> pa.Table
         values = np.asarray(values)
         if values.ndim == 1:
             return pa.array(values.tolist(), schema.field(name).type)
+        if values.ndim == 3:
+            # Rows of NaN only fill up the array: a list needs none.
+            rows = [item[~np.isnan(item).all(axis=-1)].tolist() for item in values]
+            return pa.array(rows, schema.field(name).type)
         flat = pa.array(values.ravel().tolist() if values.dtype.kind in "UO" else values.ravel())
         offsets = np.arange(n + 1, dtype=np.int32) * values.shape[1]
         return pa.ListArray.from_arrays(pa.array(offsets), flat).cast(schema.field(name).type)
@@ -292,6 +305,15 @@ def predictions_table(predictions_id: str, predictions: Predictions) -> pa.Table
             column(predictions.ranked_ids, "ranked_ids"),
             column(predictions.ranked_labels, "ranked_labels"),
             column(predictions.ranked_scores, "ranked_scores"),
+            column(predictions.values, "value"),
+            column(predictions.true_values, "true_value"),
+            column(predictions.option_scores, "option_scores"),
+            column(predictions.option_lengths, "option_lengths"),
+            column(predictions.log_likelihoods, "log_likelihood"),
+            column(predictions.token_counts, "token_count"),
+            column(predictions.detections, "detections"),
+            column(predictions.objects, "objects"),
+            column(predictions.region_pixels, "region_pixels"),
         ],
         schema=schema,
     )

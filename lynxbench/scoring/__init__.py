@@ -16,7 +16,7 @@ Imports `datasets`, `specs` and `errors` only. Knows nothing of time, models or 
 from lynxbench.scoring.disclosure import Disclosure, disclose, disclosure_fields
 from lynxbench.scoring.metrics import METRICS
 from lynxbench.scoring.results import Agreement, Score, Scores, Verdict, VerdictName
-from lynxbench.scoring.rules import Finding, check_rubric
+from lynxbench.scoring.rules import Finding, check_rubric, planned_answers
 from lynxbench.scoring.score import score
 
 __all__ = [
@@ -31,5 +31,6 @@ __all__ = [
     "check_rubric",
     "disclose",
     "disclosure_fields",
+    "planned_answers",
     "score",
 ]

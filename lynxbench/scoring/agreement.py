@@ -6,9 +6,11 @@ import numpy as np
 import numpy.typing as npt
 
 from lynxbench.datasets.predictions import Column, Predictions
-from lynxbench.scoring.classification import ROWS_AT_ONCE, decisions, log_softmax, unusable
+from lynxbench.scoring.classification import ROWS_AT_ONCE, decisions, log_softmax
 from lynxbench.scoring.estimate import Sampling, share
+from lynxbench.scoring.numeric import chosen_option
 from lynxbench.scoring.results import Agreement
+from lynxbench.scoring.unusable import unusable
 
 
 def agreement(candidate: Predictions, reference: Predictions, sampling: Sampling) -> Agreement:
@@ -18,7 +20,7 @@ def agreement(candidate: Predictions, reference: Predictions, sampling: Sampling
     usable = ~(failed[0] | failed[1])
     answers = (_answers(candidate), _answers(reference))
     if n == 0 or answers[0] is None or answers[1] is None:
-        missing = "no samples in common" if n == 0 else "neither logits, ranked ids nor texts were kept"
+        missing = "no samples in common" if n == 0 else "neither logits, ranked ids, options nor texts were kept"
         return Agreement(n=n, n_compared=0, reason=missing)
     flips = np.where(usable, answers[0] != answers[1], failed[0] != failed[1]).astype(np.float64)
     interval = share(flips, sampling)
@@ -40,6 +42,8 @@ def _answers(predictions: Predictions) -> Column | None:
         return decisions(predictions)
     if predictions.ranked_ids is not None and predictions.ranked_ids.shape[1] > 0:
         return predictions.ranked_ids[:, 0]
+    if predictions.option_scores is not None:
+        return chosen_option(predictions, normalise=False)
     return predictions.texts
 
 

@@ -10,22 +10,10 @@ import numpy.typing as npt
 
 from lynxbench.datasets.predictions import Predictions
 from lynxbench.scoring.statistic import Floats, Ints, Statistic, UndefinedError, divide
+from lynxbench.scoring.unusable import unusable
 
 ROWS_AT_ONCE = 65_536
 Ingredients = tuple[npt.NDArray[np.generic], ...]
-
-
-def unusable(predictions: Predictions) -> npt.NDArray[np.bool_]:
-    """[n]: the samples that failed, including rows that hold a NaN though nobody marked them."""
-    failed = predictions.failed
-    if predictions.logits is not None:
-        # A sum of float32 can only be NaN where a NaN (or both infinities) went in; rows are then looked at closely.
-        with np.errstate(invalid="ignore", over="ignore"):
-            suspects = np.flatnonzero(np.isnan(predictions.logits.sum(axis=1)))
-        if len(suspects):
-            failed = failed.copy()
-            failed[suspects] |= np.isnan(predictions.logits[suspects]).any(axis=1)
-    return failed
 
 
 def decisions(predictions: Predictions) -> Ints:
@@ -121,7 +109,7 @@ def balanced_accuracy(ingredients: Ingredients, _: Mapping[str, Any]) -> Statist
     k = len(classes)
 
     def finish(sums: Floats) -> Floats:
-        return _mean_defined(divide(sums[..., :k], sums[..., k:]))
+        return mean_defined(divide(sums[..., :k], sums[..., k:]))
 
     right = (chosen == labels).astype(np.float64)
     entries = ((codes, right), (codes + k, np.ones(len(labels))))
@@ -145,7 +133,7 @@ def f1(ingredients: Ingredients, options: Mapping[str, Any]) -> Statistic:
         scores = divide(2 * hits, asked + given)
         if average == "weighted":
             return divide(np.nansum(scores * asked, axis=-1), asked.sum(axis=-1))
-        return _mean_defined(scores)
+        return mean_defined(scores)
 
     entries = (
         (label_codes, (chosen == labels).astype(np.float64)),
@@ -208,7 +196,7 @@ def auroc(ingredients: Ingredients, _: Mapping[str, Any]) -> Statistic:
     def finish(sums: Floats) -> Floats:
         first = divide(sums[..., :k], sums[..., k : 2 * k])
         second = divide(sums[..., 2 * k : 3 * k], sums[..., 3 * k :])
-        return np.clip(_mean_defined(first + second - areas), 0.0, 1.0)
+        return np.clip(mean_defined(first + second - areas), 0.0, 1.0)
 
     return Statistic(4 * k, tuple(entries), finish, (0.0, 1.0), int(counts.min()))
 
@@ -219,7 +207,8 @@ def _share_below(points: Floats, others: Floats) -> Floats:
     return np.asarray(places / (2 * len(others)))
 
 
-def _mean_defined(values: Floats) -> Floats:
+def mean_defined(values: Floats) -> Floats:
+    """The mean over the last axis, NaN left out."""
     present = ~np.isnan(values)
     return divide(np.where(present, values, 0.0).sum(axis=-1), present.sum(axis=-1).astype(np.float64))
 

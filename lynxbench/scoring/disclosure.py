@@ -81,6 +81,8 @@ def _model(record: Mapping[str, Any]) -> Item:
 def _metric(record: Mapping[str, Any]) -> Item:
     needed = ("primary_metric", "primary_direction", "primary_value", "primary_value_low", "primary_value_high")
     said = f"{record.get('primary_metric')}, {record.get('primary_direction')}, n = {record.get('primary_n')}"
+    if record.get("resolvable_loss") is not None:
+        said += f", which resolve a loss of {record['resolvable_loss']:.2g}"
     return _item("metric", record, (*needed, "primary_n"), said)
 
 

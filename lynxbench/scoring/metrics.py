@@ -1,9 +1,11 @@
 """The metrics that a rubric can name: what each needs, which way is better, which options it takes.
 
-A failed sample counts as the worst answer there is: top-1, top-k, exact match, token accuracy, recall, nDCG and MRR 0;
-balanced accuracy and F1 a miss of its class and of no other; log loss −ln(clip); Brier 2; calibration error a wrong
-answer of confidence 1; AUROC a score below all others for its own class and above all others for the rest; character
-and word error rate an empty text.
+A failed sample counts as the worst answer there is: top-1, top-k, multiple choice, exact match, token accuracy,
+ROUGE-L, recall, nDCG and MRR 0; balanced accuracy and F1 a miss of its class and of no other; log loss −ln(clip);
+Brier 2; calibration error a wrong answer of confidence 1; AUROC a score below all others for its own class and above
+all others for the rest; BLEU, chrF, character and word error rate an empty text; perplexity ln(clip) for each token;
+errors of numbers the farther end of the range of true values; mean average precision no detections; mean IoU no
+labelled pixels.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import numpy.typing as npt
 
 from lynxbench.datasets.predictions import Predictions
 from lynxbench.errors import UsageError
-from lynxbench.scoring import classification, ranking, text
+from lynxbench.scoring import classification, detection, numeric, overlap, ranking, text
 from lynxbench.scoring.statistic import Statistic, UndefinedError, mean_of
 from lynxbench.specs.base import did_you_mean
 
@@ -26,6 +28,11 @@ Ingredients = tuple[npt.NDArray[np.generic], ...]
 CLASSIFICATION = frozenset({"image-classification"})
 RETRIEVAL = frozenset({"image-retrieval"})
 GENERATION = frozenset({"generation"})
+REGRESSION = frozenset({"regression"})
+MULTIPLE_CHOICE = frozenset({"multiple-choice"})
+LANGUAGE = frozenset({"language-modelling"})
+DETECTION = frozenset({"detection"})
+SEGMENTATION = frozenset({"segmentation"})
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,7 @@ class Metric:
     measure    predictions → arrays [n, …], computed once
     statistic  the same arrays, some rows of them → `Statistic`; raises `UndefinedError`
     unit       what a rubric must call its unit; None: fraction, or whatever it likes
+    library    what must be installed for it, and the extra that brings it
     """
 
     name: str
@@ -56,6 +64,7 @@ class Metric:
     statistic: Callable[[Ingredients, Mapping[str, Any]], Statistic]
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
     unit: str | None = None
+    library: tuple[str, str] | None = None
 
     def options(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Every option in effect: the declared ones, and defaults for the rest."""
@@ -66,10 +75,12 @@ def _mean(values: Ingredients, _: Mapping[str, Any]) -> Statistic:
     return mean_of(values[0])
 
 
-def _share(values: Ingredients, _: Mapping[str, Any]) -> Statistic:
+def share(values: Ingredients, _: Mapping[str, Any]) -> Statistic:
+    """The share of right answers."""
     return mean_of(values[0], binary=True)
 
 
+_CLIP = {"clip": Parameter("number", default=float(np.finfo(np.float64).eps), minimum=1e-300, below=0.5)}
 _K = {"k": Parameter("int", minimum=1)}
 _RELEVANT = {"relevant": Parameter("text", default="source", choices=("source", "label"))}
 _SAME_TEXT = {"strip": Parameter("bool", default=False), "ignore_case": Parameter("bool", default=False)}
@@ -79,8 +90,8 @@ _DOWN: Literal["lower-is-better"] = "lower-is-better"
 METRICS: Mapping[str, Metric] = {
     metric.name: metric
     for metric in (
-        Metric("top-1", _UP, CLASSIFICATION, lambda p, o: classification.within_top(p, 1), _share),
-        Metric("top-k", _UP, CLASSIFICATION, lambda p, o: classification.within_top(p, o["k"]), _share, _K),
+        Metric("top-1", _UP, CLASSIFICATION, lambda p, o: classification.within_top(p, 1), share),
+        Metric("top-k", _UP, CLASSIFICATION, lambda p, o: classification.within_top(p, o["k"]), share, _K),
         Metric("balanced-accuracy", _UP, CLASSIFICATION, classification.decided, classification.balanced_accuracy),
         Metric(
             "f1",
@@ -96,7 +107,7 @@ METRICS: Mapping[str, Metric] = {
             CLASSIFICATION,
             classification.log_loss,
             lambda values, o: mean_of(values[0], bounds=(0.0, float(-np.log(o["clip"])))),
-            {"clip": Parameter("number", default=float(np.finfo(np.float64).eps), minimum=1e-300, below=0.5)},
+            _CLIP,
             unit="nats",
         ),
         Metric(
@@ -118,7 +129,7 @@ METRICS: Mapping[str, Metric] = {
             },
         ),
         Metric("auroc", _UP, CLASSIFICATION, classification.class_scores, classification.auroc),
-        Metric("recall", _UP, RETRIEVAL, ranking.found, _share, {**_K, **_RELEVANT}),
+        Metric("recall", _UP, RETRIEVAL, ranking.found, share, {**_K, **_RELEVANT}),
         Metric("ndcg", _UP, RETRIEVAL, ranking.ndcg, _mean, {**_K, **_RELEVANT}),
         Metric(
             "mrr",
@@ -128,10 +139,52 @@ METRICS: Mapping[str, Metric] = {
             _mean,
             {"k": Parameter("int", minimum=1, optional=True), **_RELEVANT},
         ),
-        Metric("exact-match", _UP, GENERATION, text.exact_match, _share, _SAME_TEXT),
+        Metric("exact-match", _UP, GENERATION, text.exact_match, share, _SAME_TEXT),
         Metric("token-accuracy", _UP, GENERATION, text.positions, text.position_accuracy),
         Metric("character-error-rate", _DOWN, GENERATION, text.character_edits, text.error_rate),
         Metric("word-error-rate", _DOWN, GENERATION, text.word_edits, text.error_rate),
+        Metric(
+            "bleu",
+            _UP,
+            GENERATION,
+            overlap.ngram_matches,
+            overlap.bleu,
+            {
+                "tokenize": Parameter("text", default="13a", choices=("13a", "intl", "char", "none")),
+                "ignore_case": Parameter("bool", default=False),
+            },
+            library=("sacrebleu", "text"),
+        ),
+        Metric(
+            "chrf",
+            _UP,
+            GENERATION,
+            overlap.character_ngrams,
+            overlap.chrf,
+            {"beta": Parameter("number", default=2, minimum=0.01)},
+        ),
+        Metric("rouge-l", _UP, GENERATION, overlap.rouge_l, overlap.mean_overlap),
+        Metric(
+            "multiple-choice",
+            _UP,
+            MULTIPLE_CHOICE,
+            numeric.right_option,
+            share,
+            {"normalise": Parameter("text", default="none", choices=("none", "length"))},
+        ),
+        Metric("perplexity", _DOWN, LANGUAGE, numeric.likelihoods, numeric.perplexity, _CLIP),
+        Metric("mae", _DOWN, REGRESSION, numeric.deviations, numeric.mean_absolute_error),
+        Metric("rmse", _DOWN, REGRESSION, numeric.deviations, numeric.root_mean_squared_error),
+        Metric("r2", _UP, REGRESSION, numeric.deviations, numeric.r_squared),
+        Metric(
+            "mean-average-precision",
+            _UP,
+            DETECTION,
+            detection.hits,
+            detection.average_precision,
+            {"overlap": Parameter("text", default="0.50:0.95", choices=tuple(detection.OVERLAPS))},
+        ),
+        Metric("mean-iou", _UP, SEGMENTATION, numeric.pixels, numeric.mean_iou),
     )
 }
 

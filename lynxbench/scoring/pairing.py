@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from lynxbench.datasets.predictions import Predictions
+from lynxbench.datasets.predictions import Column, Predictions
 from lynxbench.errors import UsageError
 from lynxbench.scoring.statistic import Ints
 
@@ -65,6 +65,10 @@ def _check_same_samples(candidate: Predictions, reference: Predictions) -> None:
         ("source", candidate.source_ids, reference.source_ids),
         ("label", candidate.labels, reference.labels),
         ("target", candidate.targets, reference.targets),
+        ("true value", candidate.true_values, reference.true_values),
+        ("option lengths", candidate.option_lengths, reference.option_lengths),
+        ("target's tokens", candidate.token_counts, reference.token_counts),
+        ("objects", candidate.objects, reference.objects),
     ]
     columns += [
         (f"stratum {name}", candidate.strata[name], reference.strata[name])
@@ -74,9 +78,19 @@ def _check_same_samples(candidate: Predictions, reference: Predictions) -> None:
     for what, here, there in columns:
         if here is None or there is None:
             continue
-        wrong = np.flatnonzero(here != there)
+        wrong = np.flatnonzero(_differs(here, there))
         if len(wrong):
             raise UsageError(
                 f"candidate and reference disagree on the {what} of {len(wrong)} samples, first "
                 f"{str(candidate.sample_ids[wrong[0]])!r}: they answer different test sets"
             )
+
+
+def _differs(here: Column, there: Column) -> npt.NDArray[np.bool_]:
+    """[n] where two columns [n, …] are not the same; NaN equals NaN, and another shape differs everywhere."""
+    if here.shape != there.shape:
+        return np.ones(len(here), dtype=np.bool_)
+    different = here != there
+    if here.dtype.kind == "f":
+        different &= ~(np.isnan(here) & np.isnan(there))
+    return np.asarray(different.any(axis=tuple(range(1, different.ndim))))

@@ -68,6 +68,7 @@ class Verdict:
     tolerance_loss  the tolerance as a loss in the metric's unit, at the reference's score
     excess          loss − tolerance_loss: negative is within the tolerance. Its interval also carries the
                     uncertainty of the reference's score where the tolerance depends on it
+    resolvable_loss the smallest loss that these samples would have told from none, four times in five
     required_n      about how many samples would decide (None when decided, or when no number would)
     """
 
@@ -79,6 +80,7 @@ class Verdict:
     excess: float | None = None
     excess_low: float | None = None
     excess_high: float | None = None
+    resolvable_loss: float | None = None
     required_n: int | None = None
     reason: str | None = None
 

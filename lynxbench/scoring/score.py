@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,7 +13,7 @@ import numpy.typing as npt
 from lynxbench.datasets.predictions import Predictions
 from lynxbench.errors import UsageError
 from lynxbench.scoring.agreement import agreement
-from lynxbench.scoring.classification import unusable
+from lynxbench.scoring.composite import COMPOSITE, combined
 from lynxbench.scoring.estimate import Estimate, Sampling, estimate, estimate_by_calls
 from lynxbench.scoring.intervals import holm
 from lynxbench.scoring.metrics import Ingredients, custom_mean, custom_values, known_metric
@@ -20,6 +21,7 @@ from lynxbench.scoring.pairing import compact, pair, source_codes
 from lynxbench.scoring.resampling import generator
 from lynxbench.scoring.results import Score, Scores, Verdict
 from lynxbench.scoring.statistic import Ints, Statistic, UndefinedError
+from lynxbench.scoring.unusable import unusable
 from lynxbench.scoring.verdict import judge, undecided
 from lynxbench.specs.base import did_you_mean
 from lynxbench.specs.rubric import MetricUse, Rubric
@@ -138,20 +140,48 @@ class _Paired:
 
 def _prepare(use: MetricUse, paired: _Paired) -> Compared:
     """Compute what the metric needs of every sample once; hand back how to compare any of them."""
-    parameters = dict(use.parameters)
     sides = (paired.candidate,) if paired.itself else (paired.candidate, paired.reference)
+    try:
+        if use.metric != COMPOSITE:
+            made = _of_metric(use, sides)
+            return _by_calls(use.metric, dict(use.parameters), sides) if made is None else _by_statistics(*made)
+        return _by_statistics(*_of_parts(use, paired.rubric, sides))
+    except UndefinedError as error:
+        return _undefined(str(error))
+
+
+Made = tuple[list[Ingredients], Callable[[Ingredients], Statistic]]
+
+
+def _of_metric(use: MetricUse, sides: tuple[Predictions, ...]) -> Made | None:
+    """Each side's ingredients and what becomes of them; None for a third party's function of the whole set."""
+    parameters = dict(use.parameters)
     if ":" in use.metric:
         returned = [custom_values(use.metric, side, parameters) for side in sides] if len(sides[0]) else []
         if returned and returned[0].ndim == 0:
-            return _by_calls(use.metric, parameters, sides)
-        return _by_statistics([(values,) for values in returned], lambda values: custom_mean(values[0]))
+            return None
+        return [(values,) for values in returned], lambda values: custom_mean(values[0])
     metric = known_metric(use.metric)
     options = metric.options(parameters)
-    try:
-        ingredients = [metric.measure(side, options) for side in sides]
-    except UndefinedError as error:
-        return _undefined(str(error))
-    return _by_statistics(ingredients, lambda values: metric.statistic(values, options))
+    return [metric.measure(side, options) for side in sides], lambda values: metric.statistic(values, options)
+
+
+def _of_parts(use: MetricUse, rubric: Rubric, sides: tuple[Predictions, ...]) -> Made:
+    """A composite: the ingredients of all its parts in a row."""
+    weights: dict[str, float] = use.parameters["weights"]
+    uses = {part.name: part for part in rubric.metrics}
+    made = [_of_metric(uses[name], sides) for name in weights]
+    parts = [part for part in made if part is not None]
+    if len(parts) < len(made):
+        raise UsageError(f"composite {use.name} has a part that is one number for the whole set: give one a sample")
+    ends = np.cumsum([0, *(len(ingredients[0]) if ingredients else 0 for ingredients, _ in parts)]).tolist()
+
+    def statistic(values: Ingredients) -> Statistic:
+        pieces = [values[start:end] for start, end in itertools.pairwise(ends)]
+        return combined([make(piece) for (_, make), piece in zip(parts, pieces, strict=True)], list(weights.values()))
+
+    rows = [tuple(itertools.chain.from_iterable(part[0][side] for part in parts)) for side in range(len(sides))]
+    return rows, statistic
 
 
 def _by_statistics(ingredients: list[Ingredients], statistic: Callable[[Ingredients], Statistic]) -> Compared:

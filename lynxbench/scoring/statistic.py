@@ -86,6 +86,21 @@ def ratio_of(
     )
 
 
+def sums_of(
+    columns: npt.NDArray[np.generic],
+    finish: Callable[[Floats], Floats],
+    bounds: tuple[float, float],
+    weakest_n: int | None = None,
+) -> Statistic:
+    """What `finish` makes of the sums of per-sample columns [n, width]."""
+    amounts = columns.astype(np.float64)
+    if len(amounts) == 0:
+        raise UndefinedError("no samples")
+    places = np.zeros(len(amounts), dtype=np.int64)
+    entries = tuple((places + column, amounts[:, column]) for column in range(amounts.shape[1]))
+    return Statistic(amounts.shape[1], entries, finish, bounds, len(amounts) if weakest_n is None else weakest_n)
+
+
 def divide(above: Floats, below: Floats) -> Floats:
     """above ∕ below, NaN where below is 0."""
     quotient = np.full(np.broadcast(above, below).shape, np.nan)

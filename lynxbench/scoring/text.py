@@ -17,7 +17,7 @@ Ingredients = tuple[npt.NDArray[np.generic], ...]
 
 def exact_match(predictions: Predictions, options: Mapping[str, Any]) -> Ingredients:
     """[n] whether text and target are equal, after trimming and lower-casing where the options say so."""
-    texts, targets = _texts(predictions)
+    texts, targets = texts_and_targets(predictions)
 
     def plain(text: str) -> str:
         text = text.strip() if options["strip"] else text
@@ -29,7 +29,7 @@ def exact_match(predictions: Predictions, options: Mapping[str, Any]) -> Ingredi
 
 def positions(predictions: Predictions, _: Mapping[str, Any]) -> Ingredients:
     """Characters at their place [n], and places [n]: as many as the longer of text and target has."""
-    texts, targets = _texts(predictions)
+    texts, targets = texts_and_targets(predictions)
     right = np.empty(len(texts), dtype=np.int64)
     places = np.empty(len(texts), dtype=np.int64)
     for row, (text, target) in enumerate(zip(texts, targets, strict=True)):
@@ -46,13 +46,13 @@ def position_accuracy(ingredients: Ingredients, _: Mapping[str, Any]) -> Statist
 
 def character_edits(predictions: Predictions, _: Mapping[str, Any]) -> Ingredients:
     """Insertions, deletions and substitutions [n], and characters of the target [n]."""
-    texts, targets = _texts(predictions)
+    texts, targets = texts_and_targets(predictions)
     return _edits(texts, targets, predictions.failed)
 
 
 def word_edits(predictions: Predictions, _: Mapping[str, Any]) -> Ingredients:
     """Insertions, deletions and substitutions [n], and words of the target [n]; words are split at white space."""
-    texts, targets = _texts(predictions)
+    texts, targets = texts_and_targets(predictions)
     return _edits([text.split() for text in texts], [target.split() for target in targets], predictions.failed)
 
 
@@ -116,7 +116,8 @@ def _edits(
     return edits, lengths
 
 
-def _texts(predictions: Predictions) -> tuple[list[str], list[str]]:
+def texts_and_targets(predictions: Predictions) -> tuple[list[str], list[str]]:
+    """What was generated and what was asked for; raises `UndefinedError` where either is missing."""
     if predictions.texts is None:
         raise UndefinedError("no texts were kept")
     if predictions.targets is None:

@@ -49,6 +49,7 @@ def judge(tolerance: Tolerance, use: MetricUse, estimate: Estimate, n: int, conf
         excess=excess,
         excess_low=low,
         excess_high=high,
+        resolvable_loss=(ends[1] - ends[0]) / 2 * _with_power(confidence),
         required_n=required,
         reason=reason,
     )
@@ -59,6 +60,14 @@ def undecided(
 ) -> Verdict:
     """A verdict without numbers: the reference's own, or one that nothing was measured for."""
     return Verdict(verdict, use.name, tolerance.kind, tolerance.value, reason=reason)
+
+
+def planned_resolution(n: int, confidence: float, flips: float) -> float:
+    """The smallest loss of a right-or-wrong metric that n independent pairs tell from none, four times in five.
+
+    (z + z_power) · √(flips ∕ n), where `flips` is the share of samples on which the two differ (Connor 1987).
+    """
+    return (normal_quantile(confidence) + NormalDist().inv_cdf(POWER)) * math.sqrt(flips / n)
 
 
 def required_n(
@@ -74,11 +83,16 @@ def required_n(
     if excess == 0:
         return None, "the measured loss equals the tolerance: no number of samples decides that"
     ratio = half / abs(excess)
-    z = normal_quantile(confidence)
-    factor = ratio if sparse else (ratio * (z + NormalDist().inv_cdf(POWER)) / z) ** 2
+    factor = ratio if sparse else (ratio * _with_power(confidence)) ** 2
     if n * factor > MOST_SAMPLES:
         return None, "the measured loss is so near the tolerance that no practical number of samples decides"
     return max(n + 1, math.ceil(n * factor)), None
+
+
+def _with_power(confidence: float) -> float:
+    """By how much an effect must exceed a half-width to be found with `POWER`."""
+    z = normal_quantile(confidence)
+    return (z + NormalDist().inv_cdf(POWER)) / z
 
 
 def _allowed(tolerance: Tolerance, use: MetricUse, reference: float) -> tuple[float, float]:

@@ -10,7 +10,27 @@ from lynxbench.specs.base import Name, Spec
 
 TaskName = Literal["image-classification", "image-retrieval", "generation"]
 Composition = Literal["clean", "out-of-distribution", "stratified", "domain-matched"]
-CorruptionName = Literal["none", "gaussian-noise", "shot-noise", "contrast", "brightness", "blur", "shift", "rotation"]
+CorruptionName = Literal[
+    "none",
+    # of images
+    "gaussian-noise",
+    "shot-noise",
+    "contrast",
+    "brightness",
+    "blur",
+    "shift",
+    "rotation",
+    "jpeg",
+    # of texts
+    "typos",
+    "case",
+    "truncation",
+    "character-swaps",
+    # of sounds
+    "white-noise",
+    "low-pass",
+    "high-pass",
+]
 
 
 class View(Spec):

@@ -246,6 +246,7 @@ def _scores(cell: Cell, scores: Scores) -> dict[str, Any]:
         "verdict": "reference" if cell.is_reference else scores.verdict.verdict,
         "required_n": scores.verdict.required_n,
         "tolerance_loss": scores.verdict.tolerance_loss,
+        "resolvable_loss": scores.verdict.resolvable_loss,
         "flip_rate": scores.agreement.flip_rate,
         "kl_divergence": scores.agreement.kl_divergence,
         "sqnr_db": scores.agreement.sqnr_db,

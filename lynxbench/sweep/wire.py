@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lynxbench.datasets.predictions import Predictions
+from lynxbench.datasets.predictions import ANSWERS, Predictions
 from lynxbench.measurement import Block
 
 _TIMES = ("latencies_ns", "scheduled_ns", "issued_ns")
-_ARRAYS = ("labels", "targets", "logits", "texts", "ranked_ids", "ranked_labels", "ranked_scores")
 
 
 def block_to_wire(block: Block) -> dict[str, Any]:
@@ -45,7 +44,7 @@ def save_predictions(predictions: Predictions, file: Path) -> None:
         "failed": predictions.failed,
     }
     arrays.update({f"strata.{name}": column for name, column in predictions.strata.items()})
-    for name in _ARRAYS:
+    for name in ANSWERS:
         column = getattr(predictions, name)
         if column is not None:
             arrays[name] = column

@@ -284,7 +284,7 @@ def test_text_tasks_take_text_alone(tables: Path) -> None:
     problem = refused(
         lambda: small(tables, "prompts.jsonl", "arithmetic-steps", fields={"target": "prompt"}, **blurred)
     )
-    assert problem.message == "corruption 'blur' is for images, the task is generation"
+    assert problem.message == "is not for texts"
 
 
 def test_fields_to_report_by_must_be_there() -> None:

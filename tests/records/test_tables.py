@@ -32,6 +32,53 @@ def test_a_record_survives_arrow_to_the_last_field() -> None:
     assert not table.schema.field("cell_id").nullable
 
 
+FURTHER = (
+    "value",
+    "true_value",
+    "option_scores",
+    "option_lengths",
+    "log_likelihood",
+    "token_count",
+    "detections",
+    "objects",
+    "region_pixels",
+)
+
+
+def test_numbers_options_boxes_and_pixels_are_kept() -> None:
+    ids = np.asarray(["a", "b"])
+    nothing = [np.nan] * 6
+    answered = Predictions(
+        sample_ids=ids,
+        source_ids=ids,
+        strata={},
+        failed=np.asarray([False, True]),
+        values=np.asarray([1.5, np.nan]),
+        true_values=np.asarray([1.25, 2.0]),
+        option_scores=np.asarray([[-1.0, -2.5], [-0.5, np.nan]], dtype=np.float32),
+        option_lengths=np.asarray([[1, 2], [3, 0]]),
+        log_likelihoods=np.asarray([-3.5, -4.0]),
+        token_counts=np.asarray([3, 4]),
+        detections=np.asarray([[[1, 2, 3, 4, 0, 0.5], nothing], [nothing, nothing]], dtype=np.float32),
+        objects=np.asarray([[[1, 2, 3, 4, 0, 1]], [nothing]], dtype=np.float32),
+        region_pixels=np.asarray([[[1, 2, 3]], [[0, 0, 4]]]),
+    )
+    first, second = predictions_table("p", answered).to_pylist()
+    assert {name: first[name] for name in FURTHER} == {
+        "value": 1.5,
+        "true_value": 1.25,
+        "option_scores": [-1.0, -2.5],
+        "option_lengths": [1, 2],
+        "log_likelihood": -3.5,
+        "token_count": 3,
+        "detections": [[1.0, 2.0, 3.0, 4.0, 0.0, 0.5]],
+        "objects": [[1.0, 2.0, 3.0, 4.0, 0.0, 1.0]],
+        "region_pixels": [[1, 2, 3]],
+    }
+    assert (second["detections"], second["objects"], second["region_pixels"]) == ([], [], [[0, 0, 4]])
+    assert second["value"] != second["value"]  # NaN: what it answered, not nothing
+
+
 def test_answers_of_every_task_are_kept() -> None:
     ids = np.asarray(["a/1", "b/1"])
     retrieved = Predictions(
@@ -73,6 +120,7 @@ def test_answers_of_every_task_are_kept() -> None:
         "ranked_ids": ["a", "b"],
         "ranked_labels": [0, 1],
         "ranked_scores": [1.0, -1.0],
+        **dict.fromkeys(FURTHER),
     }
     assert first["ranked_ids"] == ["b", "a"]
     rows = predictions_table("q", written).to_pylist()

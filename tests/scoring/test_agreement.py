@@ -72,4 +72,4 @@ def test_ranked_ids_and_texts_flip_too() -> None:
     assert found.flip_rate == 1.0
     nothing = score(use, predictions(2), predictions(2)).agreement
     assert nothing.flip_rate is None
-    assert nothing.reason == "neither logits, ranked ids nor texts were kept"
+    assert nothing.reason == "neither logits, ranked ids, options nor texts were kept"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from lynxbench.scoring import METRICS, check_rubric
+from lynxbench.specs.rubric import TaskName
 from tests.scoring.build import metric, rubric
 
 REQUIRED: dict[str, dict[str, Any]] = {"top-k": {"k": 5}, "recall": {"k": 10}, "ndcg": {"k": 10}}
@@ -14,7 +15,7 @@ REQUIRED: dict[str, dict[str, Any]] = {"top-k": {"k": 5}, "recall": {"k": 10}, "
 
 def test_every_built_in_metric_has_a_sound_declaration() -> None:
     for name, known in METRICS.items():
-        for task in known.tasks:
+        for task in known.tasks & set(get_args(TaskName)):
             assert check_rubric(rubric(metric(name, parameters=REQUIRED.get(name, {})), task=task)) == []
 
 
@@ -46,6 +47,38 @@ def test_each_mistake_is_named_with_its_key(use: dict[str, Any], key: str, words
     assert finding.key == key
     for word in words:
         assert word in " ".join(str(part) for part in finding)
+
+
+WEIGHTS = {"top-1": 0.7, "ece": -0.3}
+
+
+def composed(on: dict[str, list[str]] | None = None, **parameters: Any) -> list[tuple[str, str]]:
+    """Key and message of each finding of a composite of top-1 and ece."""
+    use = {**metric("composite", parameters=parameters), "name": "both", "on": on or {}}
+    return [(found.key, found.message) for found in check_rubric(rubric(metric("top-1"), metric("ece"), use))]
+
+
+def test_a_composite_names_metrics_of_the_rubric_that_pull_its_way() -> None:
+    key = "metrics[2].parameters.weights"
+    assert composed(weights=WEIGHTS) == []
+    assert composed() == [(key, "required, but missing")]
+    assert composed(weights=WEIGHTS, k=1) == [("metrics[2].parameters.k", "unknown parameter of composite")]
+    assert composed(weights={"top1": 1}) == [(f"{key}.top1", "no such metric in this rubric")]
+    assert composed(weights={"both": 1}) == [(f"{key}.both", "no such metric in this rubric")]
+    assert composed(weights={"top-1": 0}) == [(f"{key}.top-1", "wrong value")]
+    assert composed(weights={"ece": 1.0}) == [(f"{key}.ece", "pulls against a composite that is higher-is-better")]
+    assert composed(weights={"top-1": 1}, on={"view": ["clean"]}) == [
+        (f"{key}.top-1", "is declared on other samples than the composite")
+    ]
+
+
+def test_a_missing_library_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = rubric(metric("bleu"), task="generation")
+    assert check_rubric(asked) == []
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    (finding,) = check_rubric(asked)
+    assert (finding.key, finding.message) == ("metrics[0].metric", "bleu needs sacrebleu, which is not installed")
+    assert finding.hint == 'pip install "lynxbench[text]"'
 
 
 def test_all_mistakes_at_once_in_order() -> None:

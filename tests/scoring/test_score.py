@@ -14,7 +14,8 @@ from statsmodels.stats.multitest import multipletests
 from lynxbench.datasets.predictions import Predictions
 from lynxbench.errors import UsageError
 from lynxbench.scoring import Scores, score
-from tests.scoring.build import Array, classified, metric, predictions, rubric
+from lynxbench.scoring.verdict import planned_resolution
+from tests.scoring.build import Array, classified, metric, predictions, rubric, value
 
 METRICS = (
     metric("top-1"),
@@ -300,3 +301,84 @@ def test_what_cannot_be_paired_is_refused() -> None:
         score(rubric(metric("top-1"), strata=["vieww"]), candidate, reference)
     with pytest.raises(UsageError, match="unknown metric 'top1'; did you mean 'top-1'"):
         score(rubric(metric("top1")), candidate, reference)
+
+
+def test_a_composite_is_the_weighted_sum_with_one_interval() -> None:
+    candidate, reference = pictures()
+    weights = {"top-1": 0.7, "ece": -0.3, "log-loss": -0.1}
+    both = {**metric("composite", parameters={"weights": weights}), "name": "both"}
+    scores = score(rubric(both, metric("top-1"), metric("ece"), metric("log-loss")), candidate, reference)
+    sound(scores)
+    named = {item.name: item for item in scores.metrics}
+    for field in ("value", "reference_value", "delta"):
+        parts = sum(weight * getattr(named[name], field) for name, weight in weights.items())
+        assert getattr(scores.primary, field) == pytest.approx(parts)
+    assert scores.primary.loss_low is not None
+    assert scores.primary.loss_high is not None
+    widths = [
+        abs(weight) * (named[name].loss_high or 0) - abs(weight) * (named[name].loss_low or 0)
+        for name, weight in weights.items()
+    ]
+    assert scores.primary.loss_low < scores.primary.loss < scores.primary.loss_high  # type: ignore[operator]
+    assert scores.primary.loss_high - scores.primary.loss_low < sum(widths)
+    alone = {**metric("composite", parameters={"weights": {"log-loss": 1.0}}), "name": "alone"}
+    alone["direction"] = "lower-is-better"
+    single = score(rubric(metric("log-loss"), alone), candidate, reference)
+    first, second = single.metrics
+    assert (first.value, first.loss) == pytest.approx((second.value, second.loss))
+    assert (second.loss_high or 0) - (second.loss_low or 0) == pytest.approx(
+        (first.loss_high or 0) - (first.loss_low or 0), rel=0.1
+    )
+
+
+def boxed(n: int, seed: int) -> tuple[Predictions, Predictions]:
+    """A detector and a worse one, on n pictures with two objects each."""
+    random = np.random.default_rng(seed)
+    objects = np.zeros((n, 2, 6), dtype=np.float32)
+    objects[:, :, :4] = np.concatenate([random.uniform(0, 50, (n, 2, 2)), random.uniform(10, 40, (n, 2, 2))], axis=2)
+    objects[:, :, 4] = random.integers(3, size=(n, 2))
+
+    def detector(jitter: float) -> Predictions:
+        found = objects.copy()
+        found[:, :, :4] += random.normal(0, jitter, (n, 2, 4))
+        found[:, :, 5] = random.uniform(0.1, 1, (n, 2))
+        return predictions(n, detections=found, objects=objects)
+
+    return detector(2.0), detector(1.0)
+
+
+def test_average_precision_has_a_paired_interval() -> None:
+    candidate, reference = boxed(60, 0)
+    use = metric("mean-average-precision")
+    (found,) = score(rubric(use), candidate, reference).metrics
+    assert found.value is not None
+    assert found.reference_value is not None
+    assert found.loss == pytest.approx(found.reference_value - found.value)
+    assert found.loss_low is not None
+    assert found.loss_high is not None
+    assert 0 < found.loss_low < found.loss < found.loss_high
+    # A call for each resample, by hand: the same spread.
+    random = np.random.default_rng(5)
+    drawn = [random.integers(60, size=60) for _ in range(200)]
+    losses = [
+        value("mean-average-precision", reference.take(i)) - value("mean-average-precision", candidate.take(i))
+        for i in drawn
+    ]
+    low, high = np.quantile(losses, [0.025, 0.975])
+    assert found.loss_high - found.loss_low == pytest.approx(high - low, rel=0.35)
+    with pytest.raises(UsageError, match="disagree on the objects"):
+        score(rubric(use), candidate, boxed(60, 1)[1])
+
+
+def test_the_smallest_loss_that_is_resolved_is_found_four_times_in_five() -> None:
+    planned = planned_resolution(1000, 0.95, 0.05)
+    found, resolved = 0, []
+    for run in range(300):
+        random = np.random.default_rng(run)
+        only_reference = random.random(1000) < (0.05 + planned) / 2
+        only_candidate = ~only_reference & (random.random(1000) < (0.05 - planned) / 2)
+        scores = score(rubric(metric("top-1")), classified(~only_reference), classified(~only_candidate))
+        found += (scores.primary.loss_low or 0.0) > 0
+        resolved.append(scores.verdict.resolvable_loss or 0.0)
+    assert np.mean(resolved) == pytest.approx(planned, rel=0.05)
+    assert 0.72 < found / 300 < 0.88
