@@ -84,7 +84,7 @@ def _done(
     scores: npt.NDArray[np.generic], classes: npt.NDArray[np.generic], outcomes: npt.NDArray[np.generic]
 ) -> Floats:
     """[n] a number that is another where detections of the sample differ in score, class or outcome."""
-    known = classes >= 0
+    known = classes.astype(np.int64) >= 0
     marks = (1.0 + outcomes.astype(np.float64)) @ np.sqrt(np.arange(2.0, 2.0 + outcomes.shape[2]))
     detected = np.where(known, scores, 0).astype(np.float64) + np.sqrt(3.0 + np.where(known, classes, 0))
     return np.asarray(np.where(known, detected * marks, 0.0).sum(axis=1))

@@ -1,9 +1,10 @@
-"""docs/findings.md in small form: the calibration set changes the verdict; the record says which set it was."""
+"""docs/findings.md in small form: calibration set, metric, task and stratum, each changes what one would conclude."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from tests.running import lynxbench
 
@@ -24,3 +25,38 @@ def test_the_calibration_set_changes_the_verdict(tmp_path: Path) -> None:
     shown = lynxbench("show", Path(ran.json()["folder"]), home=tmp_path)
     assert "int8-static (low-contrast)" in shown.out
     assert "int8-static on fashion-resnet8 depends on its calibration" in " ".join(shown.out.split())
+
+
+def measured(tmp_path: Path, *arguments: str) -> list[dict[str, Any]]:
+    ran = lynxbench("sweep", *arguments, "--json", home=tmp_path)
+    assert ran.code == 0, ran.err
+    return [record for record in ran.json()["records"] if not record["is_reference"]]
+
+
+def test_the_metric_changes_the_size_of_the_loss(tmp_path: Path) -> None:
+    only = "model=fashion-resnet8,calibration=noise,scheme=int8-static"
+    (row,) = measured(tmp_path, "calibration", "--only", only)
+    scores = {item["metric"]: item for item in row["scores"]}
+    top1, ece = scores["top-1"], scores["ece"]
+    lost = {name: item["loss_low"] / item["reference_value"] for name, item in scores.items()}
+    assert row["verdict"] == "robust"
+    assert lost["ece"] > 0.5
+    assert abs(top1["loss_high"]) / top1["reference_value"] < 0.05 * ece["loss_low"] / ece["reference_value"]
+
+
+def test_one_task_is_robust_and_another_fragile_under_the_same_scheme(tmp_path: Path) -> None:
+    only = "model=fashion-resnet8,arithmetic-transformer,scheme=int8-static,scenario=offline"
+    rows = {row["model"]: row for row in measured(tmp_path, "starter", "--budget", "quick", "--only", only)}
+    assert rows["arithmetic-transformer"]["verdict"] == "fragile"
+    assert rows["arithmetic-transformer"]["primary_loss_low"] > 0.8
+    assert rows["fashion-resnet8"]["verdict"] != "fragile"
+    assert rows["fashion-resnet8"]["primary_loss_high"] < 0.05
+
+
+def test_an_average_hides_a_stratum(tmp_path: Path) -> None:
+    only = "model=fashion-mobilenetv2,scheme=int8-static-p99"
+    (row,) = measured(tmp_path, "views", "--budget", "quick", "--only", only)
+    worst = max((item for item in row["strata_scores"] if item["loss"] is not None), key=lambda item: item["loss"])
+    assert row["primary_loss"] < 0.03
+    assert worst["loss_low"] > 0.05
+    assert worst["p_value_holm"] < 0.01
