@@ -45,7 +45,9 @@ def corrupt(
         return inputs
     kind = input_kind(inputs)
     if corruption not in CORRUPTIONS_OF[kind]:
-        raise UsageError(f"corruption {corruption!r} is not for {kind}; {', '.join(CORRUPTIONS_OF[kind])} are")
+        raise UsageError(
+            f"corruption {corruption!r} is not for {kind}; {', '.join(CORRUPTIONS_OF[kind]) or 'none'} are"
+        )
     streams = [_stream(seed, corruption, severity, identity) for identity in ids]
     if kind == "texts":
         texts = zip(inputs.tolist(), streams, strict=True)
@@ -61,17 +63,20 @@ def corrupt(
 
 
 def input_kind(inputs: npt.NDArray[Any]) -> str:
-    """Which corruptions apply: ``texts``, ``sounds`` (floating point, [n, samples]) or ``images``."""
+    """Which corruptions apply: ``texts``, ``images``, ``sounds`` (floats, [n, samples]), or none (``arrays``)."""
     if inputs.dtype.kind == "U":
         return "texts"
-    return "sounds" if inputs.dtype.kind == "f" and inputs.ndim == 2 else "images"
+    if inputs.dtype == np.uint8 and inputs.ndim in (3, 4):
+        return "images"
+    return "sounds" if inputs.dtype.kind == "f" and inputs.ndim == 2 else "arrays"
 
 
 def noise(inputs: npt.NDArray[Any], seed: int, ids: Sequence[str]) -> npt.NDArray[Any]:
     """Random inputs of the same shape and type, each from a stream of its own id: what no sample looks like.
 
-    Images ([n, …] uint8): every value uniform on 0–255. Text ([n] str): as many characters as the sample has, drawn
-    uniformly from all that occur in `inputs`, so that a model's vocabulary still knows them.
+    Images ([n, …] uint8): every value uniform on 0–255. Other numbers: uniform between the extremes of `inputs`. Text
+    ([n] str): as many characters as the sample has, drawn uniformly from all that occur in `inputs`, so that a model's
+    vocabulary still knows them.
     """
     random = np.empty_like(inputs)
     characters = sorted(set("".join(inputs.tolist()))) if inputs.dtype.kind == "U" else []
@@ -79,8 +84,10 @@ def noise(inputs: npt.NDArray[Any], seed: int, ids: Sequence[str]) -> npt.NDArra
         stream = _stream(seed, "noise", 0, identity)
         if inputs.dtype.kind == "U":
             random[index] = "".join(stream.choice(characters, size=len(inputs[index]))) if inputs[index] else ""
-        else:
+        elif inputs.dtype == np.uint8:
             random[index] = stream.integers(0, 256, inputs[index].shape, dtype=np.uint8)
+        else:
+            random[index] = stream.uniform(inputs.min(), inputs.max(), inputs[index].shape)
     return random
 
 
@@ -162,4 +169,5 @@ CORRUPTIONS_OF: dict[str, tuple[str, ...]] = {
     "images": tuple(CORRUPTIONS),
     "texts": tuple(TEXT_CORRUPTIONS),
     "sounds": tuple(AUDIO_CORRUPTIONS),
+    "arrays": (),
 }

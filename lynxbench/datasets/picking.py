@@ -15,10 +15,12 @@ from lynxbench.datasets.sources import Table
 from lynxbench.errors import DeclarationError, Problem
 
 IMAGE_TASKS = frozenset({"image-classification", "image-retrieval"})
-ROLES = ("input", "label", "target", "id")
+ARRAY_TASKS = frozenset({"classification", "regression"})
+ROLES = ("input", "label", "target", "value", "id")
 
 # Which column plays which role when a declaration does not say.
 _IMAGE_FIELDS = {"input": "images", "label": "labels", "id": "ids"}
+_ARRAY_FIELDS = {"input": "inputs", "id": "ids"}
 _TEXT_FIELDS = {"input": "prompt", "target": "target", "id": "id"}
 
 
@@ -44,7 +46,11 @@ class Choice:
     @property
     def roles(self) -> dict[str, str]:
         """The column that plays each role."""
-        return {**(_IMAGE_FIELDS if self.task in IMAGE_TASKS else _TEXT_FIELDS), **self.fields}
+        usual = _IMAGE_FIELDS if self.task in IMAGE_TASKS else _TEXT_FIELDS
+        if self.task in ARRAY_TASKS:
+            answer = {"label": "labels"} if self.task == "classification" else {"value": "values"}
+            usual = {**_ARRAY_FIELDS, **answer}
+        return {**usual, **self.fields}
 
 
 def pick(table: Table, choice: Choice) -> tuple[npt.NDArray[np.int64], dict[str, Column]]:
@@ -57,7 +63,7 @@ def pick(table: Table, choice: Choice) -> tuple[npt.NDArray[np.int64], dict[str,
     if unknown:
         key = f"{choice.key}.fields.{unknown[0]}"
         raise _wrong(choice.file, key, "unknown role", expected=", ".join(ROLES))
-    optional = {"id"} if choice.answers_needed else {"id", "label", "target"}
+    optional = {"id"} if choice.answers_needed else {"id", "label", "target", "value"}
     columns = {
         role: table.column(name, role)
         for role, name in choice.roles.items()
@@ -140,6 +146,12 @@ def _check_inputs(inputs: Column, task: str, file: Path, name: str) -> None:
             found = f"{inputs.dtype} {list(inputs.shape)}"
             expected = "uint8 [n, height, width] or [n, height, width, channels]"
             raise _wrong(str(file), name, "not images", value=found, expected=expected)
+    elif task in ARRAY_TASKS:
+        if inputs.dtype.kind not in "fiu" or inputs.ndim < 2:
+            found = f"{inputs.dtype} {list(inputs.shape)}"
+            raise _wrong(str(file), name, "not arrays of numbers", value=found, expected="numbers [n, …]")
+        if inputs.dtype.kind == "f" and not np.isfinite(inputs).all():
+            raise _wrong(str(file), name, "holds a NaN or an infinite number", hint="fill in what is missing first")
     elif inputs.dtype.kind != "U" or inputs.ndim != 1:
         raise _wrong(str(file), name, "not text", value=str(inputs.dtype), expected="one text a sample")
 

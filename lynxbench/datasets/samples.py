@@ -28,9 +28,9 @@ class Samples:
 
     ids        [n] str, unique
     source_ids [n] str: which original each was made from
-    inputs     [n, h, w] or [n, h, w, c] uint8 images, or [n] str prompts
+    inputs     [n, h, w] or [n, h, w, c] uint8 images, [n] str prompts, or [n, …] numbers
     strata     name → [n] str
-    labels     [n] int64 or None;  targets [n] str or None
+    labels     [n] int64 or None;  targets [n] str or None;  values [n] float64, true numbers, or None
     contents   [n] str: SHA-256 of each original's content, for the overlap check
     corpus     for retrieval: what is searched
     """
@@ -42,6 +42,7 @@ class Samples:
     strata: Mapping[str, Column] = field(default_factory=dict)
     labels: npt.NDArray[np.int64] | None = None
     targets: Column | None = None
+    values: npt.NDArray[np.float64] | None = None
     corpus: Samples | None = None
 
     def __len__(self) -> int:
@@ -81,6 +82,8 @@ class Samples:
             columns["labels"] = self.labels
         if self.targets is not None:
             columns["targets"] = self.targets
+        if self.values is not None:
+            columns["values"] = self.values
         if self.corpus is not None:
             columns.update({f"corpus.{name}": column for name, column in self.corpus._columns().items()})
         return columns
@@ -96,6 +99,7 @@ def _from_columns(columns: Mapping[str, Column]) -> Samples:
         strata={name.removeprefix("strata."): column for name, column in columns.items() if name.startswith("strata.")},
         labels=columns["labels"].astype(np.int64) if "labels" in columns else None,
         targets=columns.get("targets"),
+        values=columns["values"].astype(np.float64) if "values" in columns else None,
         corpus=_from_columns(corpus) if corpus else None,
     )
 
@@ -154,6 +158,7 @@ def rubric_samples(rubric: Rubric, file: Path, declared_in: Path, size: str = "s
         strata=strata,
         labels=None if labels is None else np.tile(labels, repeat),
         targets=None if "target" not in columns else np.tile(columns["target"], repeat),
+        values=None if "value" not in columns else np.tile(_values(columns["value"], table.file, choice), repeat),
         corpus=plain if rubric.task == "image-retrieval" else None,
     )
 
@@ -237,6 +242,14 @@ def _labels(labels: Column, class_names: tuple[str, ...], file: Path, choice: Ch
             [Problem(choice.file, f"{choice.key}.class_names", message, expected=expected, hint=hint)]
         )
     return labels.astype(np.int64)
+
+
+def _values(values: Column, file: Path, choice: Choice) -> npt.NDArray[np.float64]:
+    """The true numbers as float64; `DeclarationError` when they are none, or not all finite."""
+    if values.dtype.kind not in "iuf" or values.ndim != 1 or not np.isfinite(values.astype(np.float64)).all():
+        found = f"{values.dtype} {list(values.shape)}"
+        raise DeclarationError([Problem(str(file), choice.roles["value"], "not finite numbers, [n]", found)])
+    return values.astype(np.float64)
 
 
 def _contents(inputs: Column) -> Column:

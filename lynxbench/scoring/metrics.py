@@ -25,7 +25,7 @@ from lynxbench.scoring.statistic import Statistic, UndefinedError, mean_of
 from lynxbench.specs.base import did_you_mean
 
 Ingredients = tuple[npt.NDArray[np.generic], ...]
-CLASSIFICATION = frozenset({"image-classification"})
+CLASSIFICATION = frozenset({"image-classification", "classification"})
 RETRIEVAL = frozenset({"image-retrieval"})
 GENERATION = frozenset({"generation"})
 REGRESSION = frozenset({"regression"})

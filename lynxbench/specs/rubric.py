@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from lynxbench.specs.base import Name, Spec
 
-TaskName = Literal["image-classification", "image-retrieval", "generation"]
+TaskName = Literal["image-classification", "image-retrieval", "generation", "classification", "regression"]
 Composition = Literal["clean", "out-of-distribution", "stratified", "domain-matched"]
 CorruptionName = Literal[
     "none",
@@ -106,8 +106,8 @@ class Tolerance(Spec):
     def _sensible(self) -> Self:
         if self.kind == "error-ratio" and self.value <= 1:
             raise ValueError("an error-ratio tolerance is a factor above 1, e.g. 1.1 for 10 % more errors")
-        if self.kind != "error-ratio" and self.value >= 1:
-            raise ValueError(f"a tolerance of {self.value} would accept any loss; 0.01 means one point")
+        if self.kind == "relative" and self.value >= 1:
+            raise ValueError(f"a relative tolerance of {self.value} would accept any loss; 0.01 means one hundredth")
         return self
 
 
@@ -149,6 +149,9 @@ class Rubric(Spec):
             repeated = sorted({name for name in names if names.count(name) > 1})
             if repeated:
                 raise ValueError(f"duplicate {label} name: {', '.join(repeated)}")
+        tolerance = self.tolerance
+        if tolerance.kind == "absolute" and self.primary.unit == "fraction" and tolerance.value >= 1:
+            raise ValueError(f"a tolerance of {tolerance.value} would accept any loss; 0.01 means one point")
         return self
 
     @property

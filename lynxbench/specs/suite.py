@@ -59,6 +59,9 @@ class Model(Spec):
     licence: str = Field(default="", description="SPDX id of the weights")
     image: ImageInput | None = Field(default=None, description="for image tasks")
     generation: TextGeneration | None = Field(default=None, description="for generation")
+    scores: Literal["logits", "probabilities"] = Field(
+        default="logits", description="for classification: what the model's class scores are"
+    )
 
 
 # MLPerf's multi-stream: eight samples arrive together and are answered together.

@@ -21,6 +21,10 @@ def get_task(name: TaskName) -> Task:
         from lynxbench.tasks.image_retrieval import ImageRetrieval
 
         return ImageRetrieval()
-    from lynxbench.tasks.generation import Generation
+    if name == "generation":
+        from lynxbench.tasks.generation import Generation
 
-    return Generation()
+        return Generation()
+    from lynxbench.tasks.arrays import Classification, Regression
+
+    return Classification() if name == "classification" else Regression()

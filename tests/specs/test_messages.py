@@ -260,7 +260,12 @@ USE = 'name = "m"\nmetric = "top-1"\ndirection = "higher-is-better"\n'
         ),
         (
             Tolerance,
-            'kind = "absolute"\nvalue = 1',
+            'kind = "relative"\nvalue = 1',
+            Problem("x.toml", "", "a relative tolerance of 1.0 would accept any loss; 0.01 means one hundredth"),
+        ),
+        (
+            Rubric,
+            RUBRIC.replace("value = 0.01", "value = 1"),
             Problem("x.toml", "", "a tolerance of 1.0 would accept any loss; 0.01 means one point"),
         ),
         (
