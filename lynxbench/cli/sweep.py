@@ -150,7 +150,7 @@ def _report(prepared: Prepared, outcome: Outcome, as_json: bool) -> int:
     records = [record for record in read_records(outcome.folder) if record["cell_id"] in wanted]
     print_results(records, outcome.folder, as_json=as_json)
     for damage in outcome.rebuilt:
-        print(f"warning: cached model file: {damage}; it was built again", file=sys.stderr)
+        print(f"warning: cache: {damage}; it was built again", file=sys.stderr)
     if outcome.resumed:
         print(f"{outcome.resumed} of {len(wanted)} cells were finished before and kept", file=sys.stderr)
     phases = ", ".join(

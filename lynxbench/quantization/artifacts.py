@@ -34,6 +34,13 @@ def libraries() -> dict[str, str]:
     return {"onnx": metadata.version("onnx"), "onnxruntime": found.group(1) if found else "none"}
 
 
+OnDamage = Callable[[str], None]
+
+
+def ignored(reason: str) -> None:
+    """For callers who need not know why something is built again."""
+
+
 def digest_of(content: Any) -> str:
     """SHA-256 (hex) of `content` as JSON with sorted keys."""
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
@@ -98,12 +105,10 @@ def artifact_path(cache_dir: Path, key: str) -> Path:
     return cache_dir / f"{key}.onnx"
 
 
-def lookup(
-    cache_dir: Path, key: str, on_damage: Callable[[str], None] = lambda reason: None
-) -> tuple[Path, Manifest] | None:
+def lookup(cache_dir: Path, key: str, on_damage: OnDamage = ignored) -> tuple[Path, Manifest] | None:
     """The finished artifact of `key` and its manifest, or None when it has to be built.
 
-    The file is hashed: one flipped byte makes it missing, and `on_damage` is told so in words.
+    File and manifest are hashed: one flipped byte makes them missing, and `on_damage` is told so in words.
     """
     path = artifact_path(cache_dir, key)
     try:
@@ -111,7 +116,7 @@ def lookup(
     except FileNotFoundError:
         return None
     except (ValueError, TypeError, KeyError):
-        on_damage(f"{Manifest.beside(path).name} is not readable")
+        on_damage(f"{Manifest.beside(path).name} is not readable, or not what was written")
         return None
     try:
         sha256 = file_sha256([path])
@@ -152,11 +157,14 @@ def keep(path: Path, content: bytes) -> None:
         write_durably(path, content + hashlib.sha256(content).digest(), Path(scratch))
 
 
-def kept(path: Path) -> bytes | None:
-    """What `keep` wrote; None when there is nothing, or something damaged."""
+def kept(path: Path, on_damage: OnDamage = ignored) -> bytes | None:
+    """What `keep` wrote; None when there is nothing, or something damaged, which `on_damage` is told in words."""
     try:
         whole = path.read_bytes()
     except FileNotFoundError:
         return None
     content, sha256 = whole[:-32], whole[-32:]
-    return content if hashlib.sha256(content).digest() == sha256 else None
+    if hashlib.sha256(content).digest() == sha256:
+        return content
+    on_damage(f"{path.name} does not have the hash at its end")
+    return None

@@ -14,7 +14,9 @@ from typing import Any
 from lynxbench.errors import CellError
 from lynxbench.quantization import convert
 from lynxbench.quantization.artifacts import (
+    OnDamage,
     file_sha256,
+    ignored,
     libraries,
     model_files,
     write_durably,
@@ -49,6 +51,7 @@ class _Job:
     calibration: CalibrationData | None
     threads: int
     cache_dir: Path | None
+    on_damage: OnDamage
     seconds: dict[str, float] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
@@ -76,17 +79,18 @@ def build_artifact(
     calibration: CalibrationData | None,
     threads: int = 1,
     cache_dir: Path | None = None,
+    on_damage: OnDamage = ignored,
 ) -> Manifest:
     """Write `model_path` in the numbers of `scheme` to `out_path`, one file, with its manifest beside it.
 
     The model is prepared, rewritten, loaded on the CPU and run once (on a calibration batch, else on zeros) before it
     is written; both files appear whole or not at all. Any number of processes may build from one source at a time.
     `calibration` is needed where `scheme.needs_calibration`. In `cache_dir`, where given, prepared models and observed
-    ranges are kept for other schemes. Equal inputs give equal bytes.
+    ranges are kept for other schemes; `on_damage` hears of those found damaged. Equal inputs give equal bytes.
 
     Raises `CellError` (unsupported: this scheme cannot be had for this model; failed; oom) and `StoreError`.
     """
-    job = _Job(model_path, scheme, calibration, threads, cache_dir)
+    job = _Job(model_path, scheme, calibration, threads, cache_dir, on_damage)
     reason = why_unsupported(scheme)
     if reason is not None:
         raise CellError("unsupported", reason)
@@ -148,7 +152,7 @@ def _whole(model_path: Path, files: tuple[Path, ...]) -> Any:
 def _rewritten(job: _Job, source_sha256: str) -> Any:
     scheme = job.scheme
     with job.phase("prepare"):
-        prepared, noted = prepared_model(job.model_path, source_sha256, job.cache_dir)
+        prepared, noted = prepared_model(job.model_path, source_sha256, job.cache_dir, job.on_damage)
         job.warnings.extend(noted)
     if scheme.kind == "int8-static":
         # Asked before the long part: a declaration that cannot work should say so at once.
@@ -179,7 +183,8 @@ def _ranges(job: _Job, prepared: Any, op_types: tuple[str, ...]) -> Ranges:
     assert job.calibration is not None  # build_artifact refused
     cache = None
     if job.cache_dir is not None:
-        cache = Kept(job.cache_dir, hashlib.sha256(prepared.SerializeToString(deterministic=True)).hexdigest())
+        sha256 = hashlib.sha256(prepared.SerializeToString(deterministic=True)).hexdigest()
+        cache = Kept(job.cache_dir, sha256, job.on_damage)
     return calibrated_ranges(
         prepared,
         observation(prepared, op_types),

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+_OWN_HASH = "manifest_sha256"
 
 
 @dataclass(frozen=True)
@@ -41,19 +44,26 @@ class Manifest:
     warnings: tuple[str, ...]
 
     def to_json(self) -> str:
-        """The manifest as JSON, keys sorted."""
-        return json.dumps(dataclasses.asdict(self), indent=2, sort_keys=True) + "\n"
+        """The manifest as JSON, keys sorted, with a hash over all the rest."""
+        content = dataclasses.asdict(self)
+        return json.dumps({**content, _OWN_HASH: _hash(content)}, indent=2, sort_keys=True) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> Manifest:
-        """The inverse of `to_json`; raises `ValueError` when `text` is no manifest."""
+        """The inverse of `to_json`; raises `ValueError` when `text` is no manifest, or not as it was written."""
         data = json.loads(text)
         names = {field.name for field in dataclasses.fields(cls)}
-        if not isinstance(data, dict) or set(data) != names:
+        if not isinstance(data, dict) or set(data) != {*names, _OWN_HASH}:
             raise ValueError("not a manifest of this version")
+        if data.pop(_OWN_HASH) != _hash(data):
+            raise ValueError("not as it was written")
         return cls(**{**data, "warnings": tuple(data["warnings"])})
 
     @classmethod
     def beside(cls, artifact: Path) -> Path:
         """Where the manifest of `artifact` lies."""
         return artifact.with_name(artifact.name + ".json")
+
+
+def _hash(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

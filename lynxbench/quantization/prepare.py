@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lynxbench.errors import CellError
-from lynxbench.quantization.artifacts import METHOD_VERSION, digest_of, keep, kept, libraries
+from lynxbench.quantization.artifacts import METHOD_VERSION, OnDamage, digest_of, ignored, keep, kept, libraries
 from lynxbench.quantization.failures import failing_as, plain, remarks
 from lynxbench.quantization.graphs import name_nodes
 
@@ -17,7 +17,9 @@ _LEAST_OPSET = 13
 LARGEST_MODEL_BYTES = 2**31 - 2**20
 
 
-def prepared_model(model_path: Path, model_sha256: str, cache_dir: Path | None) -> tuple[Any, list[str]]:
+def prepared_model(
+    model_path: Path, model_sha256: str, cache_dir: Path | None, on_damage: OnDamage = ignored
+) -> tuple[Any, list[str]]:
     """The prepared onnx.ModelProto and remarks on its preparation; taken from `cache_dir` where it lies there.
 
     Optimizes by ONNX Runtime's `quant_pre_process`, whose graph rewrites are the basic ones, the same for every
@@ -27,7 +29,7 @@ def prepared_model(model_path: Path, model_sha256: str, cache_dir: Path | None) 
 
     key = digest_of({"method_version": METHOD_VERSION, "prepared": model_sha256, "libraries": libraries()})
     path = None if cache_dir is None else cache_dir / f"{key}.prepared"
-    content = None if path is None else kept(path)
+    content = None if path is None else kept(path, on_damage)
     if content is not None:
         return onnx.load_from_string(content), []
     notes: list[str] = []

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from lynxbench.quantization.artifacts import METHOD_VERSION, digest_of, keep, kept, libraries
+from lynxbench.quantization.artifacts import METHOD_VERSION, OnDamage, digest_of, ignored, keep, kept, libraries
 from lynxbench.quantization.calibration import CalibrationData
 from lynxbench.quantization.collect import Extremes, Reading, count_values, find_extremes
 from lynxbench.quantization.histogram import Counts
@@ -38,6 +38,7 @@ class Kept:
 
     folder: Path
     prepared_sha256: str
+    on_damage: OnDamage = ignored
 
 
 def calibrated_ranges(
@@ -125,7 +126,7 @@ def _kept_arrays(
     cache: Kept | None, what: str, asked: tuple[Any, ...], find: Callable[[], dict[str, Any]]
 ) -> dict[str, Any]:
     """Arrays by name: kept from an earlier build that asked the same, or found now and kept."""
-    path = None
+    path, before = None, None
     if cache is not None:
         content = {
             "method_version": METHOD_VERSION,
@@ -135,7 +136,7 @@ def _kept_arrays(
             "asked": asked,
         }
         path = cache.folder / f"{digest_of(content)}.{what}"
-        before = kept(path)
+        before = kept(path, cache.on_damage)
         if before is not None:
             with np.load(io.BytesIO(before), allow_pickle=False) as arrays:
                 return dict(arrays)

@@ -28,7 +28,7 @@ class Artifact:
     references: tuple[str, ...]
     shapes: tuple[Mapping[str, Sequence[int]], ...]  # of the inputs, one entry a batch size
     cached: bool
-    damage: tuple[str, ...]  # what was found wrong with the cached file, which was then built again
+    damage: tuple[str, ...]  # what was found wrong with cached files, which were then built again
 
     @property
     def sha256(self) -> str:

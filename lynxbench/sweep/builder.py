@@ -44,6 +44,7 @@ def build(request: dict[str, Any]) -> dict[str, Any]:
             path,
             calibration=calibration,
             cache_dir=Path(request["cache"]) / "ranges",
+            on_damage=damage.append,
         )
     return {"path": str(path), "manifest": asdict(manifest), "cached": found is not None, "damage": damage}
 

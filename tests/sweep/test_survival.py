@@ -278,16 +278,63 @@ def test_fresh_sets_the_old_folder_aside(done: Path, tmp_path: Path) -> None:
     assert fixed(home / "results" / "starter-quick") == before
 
 
-def test_a_flipped_byte_in_the_cache_is_found_and_mended(done: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["artifacts/*.onnx", "artifacts/*.json", "ranges/*.extremes", "ranges/*.prepared"])
+def test_a_flipped_byte_in_the_cache_is_found_and_mended(done: Path, tmp_path: Path, kind: str) -> None:
     shutil.copytree(done / "cache", tmp_path / "cache")
-    artifact = max((tmp_path / "cache" / "artifacts").glob("*.onnx"), key=lambda path: path.stat().st_size)
-    content = bytearray(artifact.read_bytes())
-    content[len(content) // 2] ^= 0x40
-    artifact.write_bytes(content)
+    files = sorted((tmp_path / "cache").glob(kind))
+    assert files
+    for file in files:
+        content = bytearray(file.read_bytes())
+        content[len(content) // 2] ^= 0x01
+        file.write_bytes(content)
+    if kind.startswith("ranges"):
+        # They are looked at only where a model file has to be built.
+        for file in (tmp_path / "cache" / "artifacts").iterdir():
+            file.unlink()
     ran = sweep(tmp_path)
     assert ran.code == 0, ran.err
-    assert "warning: cached model file" in ran.err
+    told = [line for line in ran.err.splitlines() if line.startswith("warning: cache: ")]
+    assert sorted(line.split()[2] for line in told) == [file.name for file in files]
+    assert all(line.endswith("it was built again") for line in told)
     assert fixed(tmp_path / "results" / "starter-quick") == fixed(done / "results" / "starter-quick")
+    again = lynxbench("sweep", *SMALL, "--out", "again", home=tmp_path)
+    assert "warning: cache" not in again.err
+
+
+def test_a_worker_that_exits_costs_its_own_cells_alone(done: Path, tmp_path: Path) -> None:
+    """The second worker, the candidate's, ends itself with exit code 7 while it is timed."""
+    shutil.copytree(done / "cache", tmp_path / "cache")
+    (tmp_path / "patched").mkdir()
+    (tmp_path / "patched" / "sitecustomize.py").write_text(
+        """
+import os, pathlib, sys, threading
+
+if "lynxbench.sweep.worker" in sys.orig_argv:
+    try:
+        (pathlib.Path(__file__).parent / "first").touch(exist_ok=False)
+    except FileExistsError:
+        leaving = threading.Timer(3.0, os._exit, (7,))
+        leaving.daemon = True
+        leaving.start()
+"""
+    )
+    env = environment(tmp_path)
+    env["PYTHONPATH"] = os.pathsep.join([str(tmp_path / "patched"), env["PYTHONPATH"]])
+    limits = ("--set", "protocol.time_limit_s=120", "--set", "protocol.ratio_half_width=1e-9")
+    ran = subprocess.run(
+        command("sweep", *SMALL, *limits, "--json"),
+        cwd=tmp_path,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert ran.returncode == 3, ran.stderr
+    rows = json.loads(ran.stdout)["records"]
+    assert {row["scheme"]: row["status"] for row in rows} == {"fp32": "ok", "int8-static": "failed"}
+    reasons = {row["reason"] for row in rows if row["scheme"] == "int8-static"}
+    assert all("exit code 7" in reason for reason in reasons), reasons
 
 
 def test_a_model_that_cannot_do_the_task_is_rows_with_reasons(tmp_path: Path) -> None:
