@@ -17,7 +17,15 @@ prints nothing and stores nothing. It imports `lynxbench.errors` and below only;
 from __future__ import annotations
 
 from lynxbench.measurement.advice import TimingWarning, host_warnings
-from lynxbench.measurement.blocks import Block, WarmUp, harness_overhead_ns, time_block, time_in_flight, warm_up
+from lynxbench.measurement.blocks import (
+    Block,
+    WarmUp,
+    harness_overhead_ns,
+    is_warm,
+    time_block,
+    time_in_flight,
+    warm_up,
+)
 from lynxbench.measurement.counters import Counters, read_counters
 from lynxbench.measurement.open_loop import LATE_SERVICE_RATIO, lateness_ratio, poisson_arrivals_ns, serve_block
 from lynxbench.measurement.percentiles import (
@@ -61,6 +69,7 @@ __all__ = [
     "early_stopping_samples",
     "harness_overhead_ns",
     "host_warnings",
+    "is_warm",
     "lateness_ratio",
     "least_samples",
     "percentile_estimate",

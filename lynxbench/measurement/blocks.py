@@ -21,6 +21,7 @@ __all__ = [
     "WarmUp",
     "collection_off",
     "harness_overhead_ns",
+    "is_warm",
     "time_block",
     "time_in_flight",
     "warm_up",
@@ -296,26 +297,31 @@ def harness_overhead_ns(clock_ns: Clock = time.perf_counter_ns, *, runs: int = 2
 def warm_up(queries: Sequence[Query], runs: int, seconds: float, clock_ns: Clock = time.perf_counter_ns) -> WarmUp:
     """Run `queries` in turn until at least `runs` runs AND `seconds` s are done, before anything is timed.
 
-    The criterion, written out: stop after the first run at which (runs done ≥ `runs` and time passed ≥ `seconds`), or
-    (runs done ≥ 3 and time passed ≥ 4 × `seconds`); the second holds slow models to a bounded time and is off where
-    `seconds` is 0. 50 runs and 0.5 s serve: models below 10 µs need 230–335 runs to settle and get them within 0.5 s,
-    models over 1 ms are within 10 % by run 10. A rule that watches the latencies settle stopped too early for small
-    models (bias up to 18 %).
+    Stops after the first run at which `is_warm`. 50 runs and 0.5 s serve: models below 10 µs need 230–335 runs to
+    settle and get them within 0.5 s, models over 1 ms are within 10 % by run 10. A rule that watches the latencies
+    settle stopped too early for small models (bias up to 18 %).
     What a query raises, this raises; ValueError for no queries.
     """
     if not queries:
         raise ValueError("a warm-up needs at least one query")
-    least_ns = round(seconds * 1e9)
     started_ns = clock_ns()
     done = 0
     while True:
         queries[done % len(queries)]()
         done += 1
         passed_ns = clock_ns() - started_ns
-        if done >= runs and passed_ns >= least_ns:
-            return WarmUp(done, passed_ns, cut_short=False)
-        if least_ns > 0 and done >= WARM_UP_LEAST_RUNS and passed_ns >= WARM_UP_PATIENCE * least_ns:
-            return WarmUp(done, passed_ns, cut_short=True)
+        if is_warm(done, passed_ns, runs, seconds):
+            return WarmUp(done, passed_ns, cut_short=done < runs)
+
+
+def is_warm(done: int, passed_ns: int, runs: int, seconds: float) -> bool:
+    """The warm-up's criterion: (runs done ≥ `runs` and time passed ≥ `seconds`), or (runs done ≥ 3 and time passed ≥
+    4 × `seconds`). The second holds slow models to a bounded time and is off where `seconds` is 0.
+    """
+    least_ns = round(seconds * 1e9)
+    if done >= runs and passed_ns >= least_ns:
+        return True
+    return least_ns > 0 and done >= WARM_UP_LEAST_RUNS and passed_ns >= WARM_UP_PATIENCE * least_ns
 
 
 def _nothing() -> None:

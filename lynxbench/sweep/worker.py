@@ -29,6 +29,7 @@ from lynxbench.execution import Sensors, out_of_memory, usable_cores
 from lynxbench.measurement import (
     Block,
     harness_overhead_ns,
+    is_warm,
     search_load,
     search_rate,
     serve_block,
@@ -50,15 +51,17 @@ TIMED_QUERIES_BYTES = 256 << 20
 # Binding takes two runs a query: for slow models it stops after this time, with at least so many bound.
 BINDING_S = 0.1
 LEAST_QUERIES = 2
+# After timing so many answers are compared with the accuracy pass; of slow models as many as this time allows, and one.
 RECHECKED_QUERIES = 2
+RECHECK_S = 0.1
 # Untimed runs before each block: another candidate had the caches just now, and this gives them back. A run that is
 # longer than this fills them anew by itself.
 LEAD_IN_RUNS = 2
 LEAD_IN_WORTH_NS = 5_000_000
 # The rate search begins at half of what the candidate can serve without a pause, where most limits hold.
 START_LOAD = 0.5
-# Even where the accuracy pass was warm-up enough: how long a run takes is read from them.
-LEAST_WARM_UP_RUNS = 3
+# Even where the accuracy pass was warm-up enough: how long a run takes is read from these runs, or this one.
+TIMED_WARM_UP_S = 0.01
 # One try of a batch size or of queries in flight.
 SEARCH_NS = 200_000_000
 SEARCH_WARM_UP_RUNS = 5
@@ -188,10 +191,12 @@ class Worker:
         # of the declared warm-up is run now; each query's own memory was touched when it was bound.
         ran, ran_ns = self._ran[batch_size]
         runs_left, s_left = protocol.warm_up_runs - ran, protocol.warm_up_s - ran_ns / 1e9
-        warm = warm_up([query.run for query in queries], max(LEAST_WARM_UP_RUNS, runs_left), max(0.01, s_left))
+        if is_warm(ran, ran_ns, protocol.warm_up_runs, protocol.warm_up_s):
+            runs_left, s_left = 0, 0.0
+        warm = warm_up([query.run for query in queries], max(1, runs_left), max(TIMED_WARM_UP_S, s_left))
         self._run_ns[name] = warm.wall_ns / warm.runs
         return {
-            "warm_up_cut_short": warm.cut_short and ran + warm.runs < protocol.warm_up_runs,
+            "warm_up_cut_short": ran + warm.runs < protocol.warm_up_runs,
             "warm_up_runs": ran + warm.runs,
             "warm_up_ns": ran_ns + warm.wall_ns,
             "harness_overhead_ns": harness_overhead_ns(),
@@ -256,7 +261,10 @@ class Worker:
         """Share of the timed queries' answers that are not those of the accuracy pass."""
         batch_size, queries, positions = self._queries[request["scenario"]]
         different = total = 0
+        begun = time.monotonic()
         for query, position in list(zip(queries, positions, strict=True))[:RECHECKED_QUERIES]:
+            if total and time.monotonic() - begun > RECHECK_S:
+                break
             query.run()
             # What fills the last batch up was answered in the first ones, beside other samples.
             own = position >= position[0]
