@@ -1,12 +1,14 @@
 """How far off is a p50 ratio whose true value is 1: interleaved rounds against A-then-B, at equal time, under load.
 
-    python benchmarks/interleaving.py [--seconds 60] [--neighbours 1] [--block-ms 50] [--layers 48]
+    python benchmarks/interleaving.py [--seconds 60] [--neighbours 1] [--spell-s 0.7] [--block-ms 50]
 
 One session of a small ONNX model is timed against itself under two names, so the true ratio is exactly 1 (two sessions
 differ by where their weights lie). Each trial gives both ways the same 0.8 s a side, in blocks. Meanwhile
-`--neighbours` other processes load the machine in bursts. Printed: the root-mean-square and the worst error of the
-ratio, how often its 95 % interval excluded 1, the median half-width of that interval, and how many blocks were starved:
-where nearly all are, the noise is the scheduler's, changes within milliseconds and does not cancel within rounds.
+`--neighbours` other processes load the machine in bursts and pauses of `--spell-s` seconds on average: spells shorter
+than a side average out within it, in both ways alike; longer ones meet one side of A-then-B alone. Printed: the
+root-mean-square and the worst error of the ratio, how often its 95 % interval excluded 1, the median half-width of that
+interval, and how many blocks were starved: where nearly all are, the noise is the scheduler's, changes within
+milliseconds and does not cancel within rounds.
 """
 
 from __future__ import annotations
@@ -34,10 +36,10 @@ NEIGHBOUR = """
 import random, sys, time
 random.seed(int(sys.argv[1]))
 while True:
-    end = time.monotonic() + random.expovariate(1 / 0.7)
+    end = time.monotonic() + random.expovariate(1 / float(sys.argv[2]))
     while time.monotonic() < end:
         sum(range(1000))
-    time.sleep(random.expovariate(1 / 0.7))
+    time.sleep(random.expovariate(1 / float(sys.argv[2])))
 """
 
 
@@ -91,9 +93,9 @@ def make_run(layers: int) -> Callable[[], object]:
 
 
 @contextmanager
-def neighbours(count: int) -> Iterator[None]:
+def neighbours(count: int, spell_s: float) -> Iterator[None]:
     """`count` other processes that load the machine in bursts until the block ends."""
-    children = [subprocess.Popen([sys.executable, "-c", NEIGHBOUR, str(seed)]) for seed in range(count)]
+    children = [subprocess.Popen([sys.executable, "-c", NEIGHBOUR, str(seed), str(spell_s)]) for seed in range(count)]
     try:
         yield
     finally:
@@ -154,6 +156,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=60.0, help="how long to go on with trials")
     parser.add_argument("--neighbours", type=int, default=1, help="processes that load the machine in bursts")
+    parser.add_argument("--spell-s", type=float, default=0.7, help="their bursts and pauses, on average")
     parser.add_argument("--block-ms", type=int, default=50, help="length of a block; at most 100")
     parser.add_argument("--layers", type=int, default=48, help="size of the model: 256 × 256 products on 32 rows")
     arguments = parser.parse_args()
@@ -164,7 +167,7 @@ def main() -> None:
     warm_up([run], 100, 0.5)
     in_rounds: list[Outcome] = []
     one_after_the_other: list[Outcome] = []
-    with neighbours(arguments.neighbours):
+    with neighbours(arguments.neighbours, arguments.spell_s):
         p50_ns = float(np.median(a.block(500_000_000).latencies_ns))
         end = time.monotonic() + arguments.seconds
         while time.monotonic() < end or not in_rounds:
@@ -175,7 +178,7 @@ def main() -> None:
     print(f"the same model (p50 {p50_ns / 1e6:.2f} ms) against itself, {len(in_rounds)} trials; the true ratio is 1")
     print(
         f"{SIDE_NS / 1e9:.1f} s a side and trial in blocks of {block_ns / 1e6:.0f} ms;"
-        f" bursty neighbours: {arguments.neighbours} on {cpus} CPUs;"
+        f" neighbours in spells of {arguments.spell_s:g} s: {arguments.neighbours} on {cpus} CPUs;"
         f" the machine's load at the end: {os.getloadavg()[0]:.1f}\n"
     )
     print(f"{'':<14}{'RMS error':>12}{'worst':>12}{'told apart':>16}{'half-width':>14}{'starved blocks':>18}")

@@ -60,7 +60,7 @@ class Model(Spec):
     image: ImageInput | None = Field(default=None, description="for image tasks")
     generation: TextGeneration | None = Field(default=None, description="for generation")
     scores: Literal["logits", "probabilities"] = Field(
-        default="logits", description="for classification: what the model's class scores are"
+        default="logits", description="for image-classification and classification: what the class scores are"
     )
 
 

@@ -10,20 +10,10 @@ from lynxbench.datasets.predictions import Column, Predictions
 from lynxbench.datasets.samples import Samples
 from lynxbench.errors import CellError
 from lynxbench.specs.suite import Model
-from lynxbench.tasks.base import (
-    Array,
-    BoundQuery,
-    Feed,
-    Query,
-    Runner,
-    TensorInfo,
-    finite_rows,
-    only_input,
-    only_output,
-)
+from lynxbench.tasks.base import Array, BoundQuery, Feed, Query, Runner, TensorInfo, only_input
+from lynxbench.tasks.classes import ClassScores, class_predictions
 
 CLASSIFICATION, REGRESSION = "classification", "regression"
-SMALLEST_PROBABILITY = float(np.finfo(np.float32).tiny)
 
 
 class Classification:
@@ -39,16 +29,7 @@ class Classification:
         return ClassScores(runner, feed, model)
 
     def predictions(self, samples: Samples, answers: Mapping[str, Array]) -> Predictions:
-        labels = samples.labels
-        logits = only_output(answers, CLASSIFICATION, 1 if labels is None else int(labels.max()) + 1)
-        return Predictions(
-            sample_ids=samples.ids,
-            source_ids=samples.source_ids,
-            strata=samples.strata,
-            failed=~finite_rows(logits),
-            labels=labels,
-            logits=logits,
-        )
+        return class_predictions(samples, answers, CLASSIFICATION)
 
 
 class Regression:
@@ -79,25 +60,6 @@ class Regression:
             values=values,
             true_values=samples.values,
         )
-
-
-class ClassScores(BoundQuery):
-    """A query that answers with class scores alone, as logits, whatever else the model says."""
-
-    def __init__(self, runner: Runner, feed: Feed, model: Model) -> None:
-        super().__init__(runner, feed)
-        self._probabilities = model.scores == "probabilities"
-
-    def answer(self) -> dict[str, Array]:
-        given = super().answer()
-        name = next((name for name, values in given.items() if values.ndim == 2 and values.dtype.kind == "f"), None)
-        if name is None:
-            shapes = ", ".join(f"{name} {values.dtype} {list(values.shape)}" for name, values in given.items())
-            raise CellError("failed", f"task {CLASSIFICATION} expects class scores [samples, classes]; found {shapes}")
-        if not self._probabilities:
-            return {name: given[name]}
-        # A softmax of logarithms gives the probabilities back; one of 0 stands for the smallest that there is.
-        return {name: np.log(np.maximum(given[name], SMALLEST_PROBABILITY))}
 
 
 def array_feed(inputs: Column, tensors: tuple[TensorInfo, ...], task: str) -> Feed:
