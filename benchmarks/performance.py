@@ -54,11 +54,11 @@ SECTIONS = (
     Section(
         "The same candidate against itself",
         "interleaving.py",
-        "One session under two names, beside a process that loads the machine in bursts, so that the true ratio is 1. "
-        "Told apart at most 5 times in 100 is meant to be; the error of interleaved rounds should be eight times "
-        "smaller than that of A-then-B: it is about that where the load's spells outlast a side, as here; with spells "
-        "of 0.7 s, which average out within a side, it was 4.7 to 17 times smaller from run to run. What two processes of "
-        "one candidate differ by is not in these figures.",
+        "One session under two names, beside a process that loads the machine in bursts, so that the true ratio is "
+        "1. Told apart at most 5 times in 100 is meant to be; the error of interleaved rounds should be eight times "
+        "smaller than that of A-then-B: it is about that where the load's spells outlast a side, as here; with "
+        "spells of 0.7 s, which average out within a side, it was 4.7 to 17 times smaller from run to run. What two "
+        "processes of one candidate differ by is not in these figures.",
         ("--seconds", "20", "--block-ms", "20", "--spell-s", "3"),
         ("--seconds", "330", "--block-ms", "20", "--spell-s", "3"),
     ),
