@@ -31,12 +31,13 @@ def _typos(text: str, level: int, random: np.random.Generator) -> str:
     characters = list(text)
     places = [place for place, character in enumerate(text) if character.isalpha()]
     left = len(text)
-    for place in _some(places, TYPO_SHARE[level], random):
+    chosen = _some(places, TYPO_SHARE[level], random)
+    for place in chosen:
         letter = characters[place]
         kinds = ["double"]
         if left > 1:
             kinds.append("leave out")
-        if letter.lower() in NEIGHBOURS:
+        if letter.isascii():  # other letters have keys of their own, or none
             kinds.append("neighbour")
         kind = kinds[random.integers(len(kinds))]
         if kind == "double":
@@ -48,7 +49,10 @@ def _typos(text: str, level: int, random: np.random.Generator) -> str:
             near = NEIGHBOURS[letter.lower()]
             struck = near[random.integers(len(near))]
             characters[place] = struck.upper() if letter.isupper() else struck
-    return "".join(characters)
+    mistyped = "".join(characters)
+    if chosen and mistyped == text:  # one letter doubled and its twin left out: as in "ee", nothing to be seen
+        return text[: chosen[0] + 1] + text[chosen[0] :]
+    return mistyped
 
 
 def _case(text: str, level: int, random: np.random.Generator) -> str:
