@@ -9,19 +9,39 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from lynxbench.datasets.lazy import AnyColumn, Lazy, gathered
 from lynxbench.datasets.predictions import Column
 from lynxbench.datasets.selection import select
-from lynxbench.datasets.sources import Table
+from lynxbench.datasets.table import Table
 from lynxbench.errors import DeclarationError, Problem
 
-IMAGE_TASKS = frozenset({"image-classification", "image-retrieval"})
+IMAGE_TASKS = frozenset({"image-classification", "image-retrieval", "detection", "segmentation"})
 ARRAY_TASKS = frozenset({"classification", "regression"})
-ROLES = ("input", "label", "target", "value", "id")
+TEXT_TASKS = frozenset(
+    {"text-classification", "text-retrieval", "token-classification", "question-answering", "language-modelling",
+     "multiple-choice"}
+)  # fmt: skip
 
-# Which column plays which role when a declaration does not say.
-_IMAGE_FIELDS = {"input": "images", "label": "labels", "id": "ids"}
-_ARRAY_FIELDS = {"input": "inputs", "id": "ids"}
-_TEXT_FIELDS = {"input": "prompt", "target": "target", "id": "id"}
+# Which column plays which role when a declaration does not say. `context`: a second text that goes with the first.
+_FIELDS: dict[str, dict[str, str]] = {
+    "image-classification": {"input": "images", "label": "labels", "id": "ids"},
+    "image-retrieval": {"input": "images", "label": "labels", "id": "ids"},
+    "detection": {"input": "images", "objects": "objects", "id": "ids"},
+    "segmentation": {"input": "images", "masks": "masks", "id": "ids"},
+    "classification": {"input": "inputs", "label": "labels", "id": "ids"},
+    "regression": {"input": "inputs", "value": "values", "id": "ids"},
+    "transcription": {"input": "inputs", "target": "target", "id": "ids"},
+    "generation": {"input": "prompt", "target": "target", "id": "id"},
+    "text-classification": {"input": "text", "context": "context", "label": "label", "id": "id"},
+    "text-retrieval": {"input": "text", "target": "target_id", "id": "id"},
+    "token-classification": {"input": "text", "tags": "tags", "id": "id"},
+    "question-answering": {"input": "question", "context": "context", "target": "answer", "id": "id"},
+    "language-modelling": {"input": "text", "id": "id"},
+    "multiple-choice": {"input": "prompt", "options": "options", "label": "label", "id": "id"},
+}
+ROLES = tuple(dict.fromkeys(role for fields in _FIELDS.values() for role in fields))
+# What a model is fed, as far as the task needs it: never left out, calibration samples included.
+_FED = {"question-answering": ("context",), "multiple-choice": ("options",)}
 
 
 @dataclass(frozen=True)
@@ -46,11 +66,7 @@ class Choice:
     @property
     def roles(self) -> dict[str, str]:
         """The column that plays each role."""
-        usual = _IMAGE_FIELDS if self.task in IMAGE_TASKS else _TEXT_FIELDS
-        if self.task in ARRAY_TASKS:
-            answer = {"label": "labels"} if self.task == "classification" else {"value": "values"}
-            usual = {**_ARRAY_FIELDS, **answer}
-        return {**usual, **self.fields}
+        return {**_FIELDS[self.task], **self.fields}
 
 
 def pick(table: Table, choice: Choice) -> tuple[npt.NDArray[np.int64], dict[str, Column]]:
@@ -63,18 +79,22 @@ def pick(table: Table, choice: Choice) -> tuple[npt.NDArray[np.int64], dict[str,
     if unknown:
         key = f"{choice.key}.fields.{unknown[0]}"
         raise _wrong(choice.file, key, "unknown role", expected=", ".join(ROLES))
-    optional = {"id"} if choice.answers_needed else {"id", "label", "target", "value"}
-    columns = {
+    optional = {"id"} if choice.answers_needed else set(ROLES) - {"input", *_FED.get(choice.task, ())}
+    if choice.task == "text-classification":
+        optional = {*optional, "context"}
+    found: dict[str, AnyColumn] = {
         role: table.column(name, role)
         for role, name in choice.roles.items()
         if name in table.columns or role in choice.fields or role not in optional
     }
-    _check_inputs(columns["input"], choice.task, table.file, choice.roles["input"])
+    given = found.pop("input")
+    _check_inputs(given, choice.task, table.file, choice.roles["input"])
+    columns = {role: gathered(column, np.arange(len(table))) for role, column in found.items()}
     columns["id"] = columns["id"].astype(np.str_) if "id" in columns else np.arange(len(table)).astype(np.str_)
     if len(np.unique(columns["id"])) != len(table):
         raise _wrong(str(table.file), choice.roles["id"], "sample ids repeat", hint="deltas are paired by id")
     chosen = _select(table, choice, columns)
-    return chosen, {role: column[chosen] for role, column in columns.items()}
+    return chosen, {"input": gathered(given, chosen), **{role: column[chosen] for role, column in columns.items()}}
 
 
 def further_fields(table: Table, chosen: npt.NDArray[np.int64], choice: Choice) -> dict[str, npt.NDArray[np.str_]]:
@@ -83,7 +103,7 @@ def further_fields(table: Table, chosen: npt.NDArray[np.int64], choice: Choice) 
     return {
         name: column[chosen].astype(np.str_)
         for name, column in table.columns.items()
-        if name not in taken and column.ndim == 1 and column.dtype.kind in "iuU"
+        if name not in taken and not isinstance(column, Lazy) and column.ndim == 1 and column.dtype.kind in "iuU"
     }
 
 
@@ -126,11 +146,10 @@ def _eligible(table: Table, choice: Choice, columns: Mapping[str, Column]) -> np
 
 def _plain_field(table: Table, choice: Choice, columns: Mapping[str, Column], name: str, key: str) -> Column:
     """The role or column called `name`, which must hold one value a sample."""
-    found = columns.get(name, table.columns.get(name))
-    if found is not None and found.ndim == 1:
-        return found
-    fields = sorted({*columns, *table.columns})
-    plain = [other for other in fields if columns.get(other, table.columns.get(other, np.empty(0))).ndim == 1]
+    fields: dict[str, AnyColumn] = {**table.columns, **columns}
+    plain = {other: c for other, c in sorted(fields.items()) if not isinstance(c, Lazy) and c.ndim == 1}
+    if name in plain:
+        return plain[name]
     raise _wrong(
         choice.file,
         f"{choice.key}.{key}",
@@ -140,17 +159,17 @@ def _plain_field(table: Table, choice: Choice, columns: Mapping[str, Column], na
     )
 
 
-def _check_inputs(inputs: Column, task: str, file: Path, name: str) -> None:
-    if task in IMAGE_TASKS:
+def _check_inputs(inputs: AnyColumn, task: str, file: Path, name: str) -> None:
+    if task in IMAGE_TASKS or (task == "transcription" and inputs.dtype == np.uint8):
         if inputs.dtype != np.uint8 or inputs.ndim not in (3, 4):
             found = f"{inputs.dtype} {list(inputs.shape)}"
             expected = "uint8 [n, height, width] or [n, height, width, channels]"
             raise _wrong(str(file), name, "not images", value=found, expected=expected)
-    elif task in ARRAY_TASKS:
+    elif task in ARRAY_TASKS or task == "transcription":
         if inputs.dtype.kind not in "fiu" or inputs.ndim < 2:
             found = f"{inputs.dtype} {list(inputs.shape)}"
             raise _wrong(str(file), name, "not arrays of numbers", value=found, expected="numbers [n, …]")
-        if inputs.dtype.kind == "f" and not np.isfinite(inputs).all():
+        if inputs.dtype.kind == "f" and not isinstance(inputs, Lazy) and not np.isfinite(inputs).all():
             raise _wrong(str(file), name, "holds a NaN or an infinite number", hint="fill in what is missing first")
     elif inputs.dtype.kind != "U" or inputs.ndim != 1:
         raise _wrong(str(file), name, "not text", value=str(inputs.dtype), expected="one text a sample")

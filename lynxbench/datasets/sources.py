@@ -1,58 +1,50 @@
-"""Reading labelled data files into columns, without ever running anything that a file contains."""
+"""Reading labelled data into columns, without ever running anything that a file contains."""
 
 from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from lynxbench.datasets.arrow import read_arrow
+from lynxbench.datasets.folders import read_folder
+from lynxbench.datasets.functions import call_target
+from lynxbench.datasets.lazy import SPILL_BYTES, AnyColumn, empty
 from lynxbench.datasets.predictions import Column
+from lynxbench.datasets.table import Table
 from lynxbench.errors import DeclarationError, Problem
-from lynxbench.specs.base import did_you_mean
+from lynxbench.specs.data import AudioFiles, ImageFiles
+
+FORMATS = (".arrow", ".feather", ".jsonl", ".npz", ".parquet")
 
 
-@dataclass(frozen=True)
-class Table:
-    """A data file's columns, each with one entry a sample ([n] or [n, …]), under the file's own names."""
-
-    file: Path
-    columns: Mapping[str, Column]
-
-    def __len__(self) -> int:
-        return len(next(iter(self.columns.values()))) if self.columns else 0
-
-    def column(self, name: str, role: str) -> Column:
-        """The column called `name`; raises `DeclarationError` naming the columns that there are."""
-        if name not in self.columns:
-            raise DeclarationError(
-                [
-                    Problem(
-                        str(self.file),
-                        name,
-                        f"the file has no column {name!r} (wanted as {role})",
-                        expected="one of: " + ", ".join(sorted(self.columns)),
-                        hint=did_you_mean(name, self.columns) or f'name it: fields = {{ {role} = "…" }}',
-                    )
-                ]
-            )
-        return self.columns[name]
-
-
-def read_table(file: Path) -> Table:
-    """Read an `.npz` (arrays of equal length, no pickles) or a `.jsonl` (one object a line).
+def read_table(file: Path, image: ImageFiles | None = None, audio: AudioFiles | None = None) -> Table:
+    """Read an `.npz` (arrays of equal length, no pickles), a `.jsonl` (one object a line), a Parquet or Arrow file, or
+    a folder of pictures or sounds; `image` and `audio` say how those become arrays of one size.
 
     Raises `DeclarationError` for an unknown format, a broken or an empty file, and columns of unequal length.
     """
-    readers = {".npz": _read_npz, ".jsonl": _read_json_lines}
-    if file.suffix not in readers:
-        raise _wrong(file, f"unknown data format {file.suffix!r}", hint="known formats: " + ", ".join(sorted(readers)))
+    if file.is_dir():
+        return read_folder(file, image, audio)
+    if file.suffix not in FORMATS:
+        hint = f"known formats: {', '.join(FORMATS)}, and folders of pictures or sounds"
+        raise _wrong(file, f"unknown data format {file.suffix!r}", hint=hint)
     if not file.is_file():
         raise _wrong(file, "no such file")
-    columns = readers[file.suffix](file)
+    if file.suffix == ".npz":
+        return _checked(file, _read_npz(file))
+    return _checked(file, _read_json_lines(file) if file.suffix == ".jsonl" else read_arrow(file, image, audio))
+
+
+def read_target(target: str, declared_in: Path, key: str) -> Table:
+    """What a function of the user's returns; raises `DeclarationError` as `read_table` does."""
+    return _checked(declared_in, call_target(target, declared_in, key))
+
+
+def _checked(file: Path, columns: dict[str, AnyColumn]) -> Table:
     lengths = {name: len(column) for name, column in columns.items()}
     if not lengths or max(lengths.values()) == 0:
         raise _wrong(file, "holds no samples", hint="a data set needs at least one labelled sample")
@@ -61,14 +53,15 @@ def read_table(file: Path) -> Table:
     return Table(file, columns)
 
 
-def _read_npz(file: Path) -> dict[str, Column]:
-    columns: dict[str, Column] = {}
+def _read_npz(file: Path) -> dict[str, AnyColumn]:
+    columns: dict[str, AnyColumn] = {}
     try:
-        with zipfile.ZipFile(file) as archive, np.load(file, allow_pickle=False) as arrays:
+        with zipfile.ZipFile(file) as archive:
             strangers = [name for name in archive.namelist() if not name.endswith(".npy")]
             if strangers:
                 raise ValueError(f"it holds {strangers[0]!r}, which is no array")
-            columns = {name: arrays[name] for name in arrays.files}
+            for name in archive.namelist():
+                columns[name.removesuffix(".npy")] = _array(archive, name)
     except Exception as error:
         # A broken archive breaks zipfile, zlib and NumPy in a dozen ways, which all mean the same to the user.
         hint = "save it with numpy.savez, without object arrays"
@@ -79,7 +72,32 @@ def _read_npz(file: Path) -> dict[str, Column]:
     return columns
 
 
-def _read_json_lines(file: Path) -> dict[str, Column]:
+def _array(archive: zipfile.ZipFile, name: str) -> Column:
+    """One array; a large one is streamed into a mapped file."""
+    if archive.getinfo(name).file_size <= SPILL_BYTES:
+        with archive.open(name) as stream:
+            return np.lib.format.read_array(stream, allow_pickle=False)
+    with archive.open(name) as stream:
+        version = np.lib.format.read_magic(stream)
+        header: Any = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+        shape, fortran, dtype = header[version](stream)
+        if dtype.hasobject:
+            raise ValueError("Object arrays cannot be loaded when allow_pickle=False")
+        if not fortran and len(shape) > 0:
+            whole = empty(shape, dtype)
+            view = memoryview(whole.reshape(-1).view(np.uint8))  # type: ignore[arg-type]
+            start = 0
+            while start < len(view):
+                read = stream.readinto(view[start : start + (8 << 20)])  # type: ignore[attr-defined]
+                if not read:
+                    raise ValueError(f"{name} ends early")
+                start += read
+            return whole
+    with archive.open(name) as stream:
+        return np.lib.format.read_array(stream, allow_pickle=False)
+
+
+def _read_json_lines(file: Path) -> dict[str, AnyColumn]:
     rows: list[dict[str, object]] = []
     with file.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
@@ -98,7 +116,7 @@ def _read_json_lines(file: Path) -> dict[str, Column]:
             rows.append(row)
     if not rows:
         return {}
-    columns: dict[str, Column] = {}
+    columns: dict[str, AnyColumn] = {}
     for name in rows[0]:
         values = [row[name] for row in rows]
         if all(isinstance(value, int) and abs(value) < 2**63 for value in values):

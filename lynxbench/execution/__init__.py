@@ -25,7 +25,7 @@ from lynxbench.execution.executor import ColdStart, Executor, out_of_memory
 from lynxbench.execution.host import HostFacts, host_facts, usable_cores, usable_threads
 from lynxbench.execution.preflight import Availability, Reason, preflight
 from lynxbench.execution.sensors import Sensors, read_sensors
-from lynxbench.execution.tensors import TensorInfo, graph_inputs
+from lynxbench.execution.tensors import TensorInfo, graph_inputs, graph_outputs
 from lynxbench.execution.verification import Caution, Verification
 
 __all__ = [
@@ -44,6 +44,7 @@ __all__ = [
     "create",
     "doctor",
     "graph_inputs",
+    "graph_outputs",
     "host_facts",
     "interpreter",
     "list_environments",

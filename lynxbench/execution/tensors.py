@@ -54,14 +54,27 @@ def tensor_infos(declared: Iterable[Any]) -> tuple[TensorInfo, ...]:
 
 def graph_inputs(path: Path) -> tuple[TensorInfo, ...]:
     """The inputs that the ONNX file at `path` declares, without initializers; reads no external data."""
+    graph = _graph(path)
+    initialized = {tensor.name for tensor in graph.initializer}
+    return _declared(value for value in graph.input if value.name not in initialized)
+
+
+def graph_outputs(path: Path) -> tuple[TensorInfo, ...]:
+    """The outputs that the ONNX file at `path` declares, tensors of known rank alone."""
+    return _declared(value for value in _graph(path).output if value.type.tensor_type.HasField("shape"))
+
+
+def _graph(path: Path) -> Any:
     import onnx
 
-    graph = onnx.load(str(path), load_external_data=False).graph
-    initialized = {tensor.name for tensor in graph.initializer}
+    return onnx.load(str(path), load_external_data=False).graph
+
+
+def _declared(values: Iterable[Any]) -> tuple[TensorInfo, ...]:
+    import onnx
+
     infos = []
-    for value in graph.input:
-        if value.name in initialized:
-            continue
+    for value in values:
         tensor = value.type.tensor_type
         shape = tuple(
             dim.dim_value if dim.WhichOneof("value") == "dim_value" and dim.dim_value >= 0 else None

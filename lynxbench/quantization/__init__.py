@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from lynxbench.quantization.artifacts import artifact_key, artifact_path, lookup, model_sha256
+from lynxbench.quantization.artifacts import artifact_key, artifact_path, lookup, model_files, model_sha256
 from lynxbench.quantization.build import build_artifact, why_unsupported
 from lynxbench.quantization.calibration import CalibrationData
 from lynxbench.quantization.manifest import Manifest
@@ -18,6 +18,7 @@ __all__ = [
     "artifact_path",
     "build_artifact",
     "lookup",
+    "model_files",
     "model_sha256",
     "why_unsupported",
 ]

@@ -25,9 +25,9 @@ from lynxbench.scoring.statistic import Statistic, UndefinedError, mean_of
 from lynxbench.specs.base import did_you_mean
 
 Ingredients = tuple[npt.NDArray[np.generic], ...]
-CLASSIFICATION = frozenset({"image-classification", "classification"})
-RETRIEVAL = frozenset({"image-retrieval"})
-GENERATION = frozenset({"generation"})
+CLASSIFICATION = frozenset({"image-classification", "classification", "text-classification", "token-classification"})
+RETRIEVAL = frozenset({"image-retrieval", "text-retrieval"})
+GENERATION = frozenset({"generation", "question-answering", "transcription"})
 REGRESSION = frozenset({"regression"})
 MULTIPLE_CHOICE = frozenset({"multiple-choice"})
 LANGUAGE = frozenset({"language-modelling"})

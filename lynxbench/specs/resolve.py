@@ -327,10 +327,17 @@ def _filters(only: Sequence[str], suite: Suite, problems: list[Problem]) -> dict
 def _files(suite: Suite, file: Path) -> list[Problem]:
     problems: list[Problem] = []
     named = [(f"models[{index}].path", model.path) for index, model in enumerate(suite.models)]
-    named += [(f"calibrations[{index}].source", data.source) for index, data in enumerate(suite.calibrations)]
+    named += [
+        (f"models[{index}].text.tokenizer", model.text.tokenizer)
+        for index, model in enumerate(suite.models)
+        if model.text
+    ]
+    named += [
+        (f"calibrations[{index}].source", data.source) for index, data in enumerate(suite.calibrations) if data.source
+    ]
     for key, declared in named:
         path = locate(declared, file)
-        if not path.is_file():
+        if not (path.is_file() or (path.is_dir() and key.startswith("calibrations"))):
             expected = f"a file at {path}"
             problems.append(Problem(str(file), key, "no such file", value=repr(declared), expected=expected))
     return problems

@@ -7,8 +7,24 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from lynxbench.specs.base import Name, Spec
+from lynxbench.specs.data import AudioFiles, ImageFiles, one_origin
 
-TaskName = Literal["image-classification", "image-retrieval", "generation", "classification", "regression"]
+TaskName = Literal[
+    "image-classification",
+    "image-retrieval",
+    "generation",
+    "classification",
+    "regression",
+    "text-classification",
+    "text-retrieval",
+    "token-classification",
+    "question-answering",
+    "detection",
+    "segmentation",
+    "transcription",
+    "language-modelling",
+    "multiple-choice",
+]
 Composition = Literal["clean", "out-of-distribution", "stratified", "domain-matched"]
 CorruptionName = Literal[
     "none",
@@ -53,7 +69,15 @@ class TestSet(Spec):
     __test__ = False  # not a pytest class
 
     name: Name = Field(description="how results call this test set")
-    source: str = Field(description="data file, relative to the declaring file, or builtin:PATH")
+    source: str = Field(
+        default="", description="data file or folder of pictures or sounds, relative to this file, or builtin:PATH"
+    )
+    target: str | None = Field(
+        default=None, description="instead of source: module:function or file.py:function that returns the columns"
+    )
+    image: ImageFiles | None = Field(default=None, description="how pictures become arrays of one size")
+    audio: AudioFiles | None = Field(default=None, description="how sounds become arrays of one length")
+    corpus: str | None = Field(default=None, description="text-retrieval: data file with the documents (id, text)")
     composition: tuple[Composition, ...] = Field(
         min_length=1, description="clean, out-of-distribution, stratified, domain-matched"
     )
@@ -70,6 +94,11 @@ class TestSet(Spec):
     )
     class_names: tuple[str, ...] = Field(default=(), description="label 0, 1, … in words")
     views: tuple[View, ...] = Field(default=(View(name="clean"),), min_length=1)
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Self:
+        one_origin(self.source, self.target)
+        return self
 
 
 class MetricUse(Spec):

@@ -7,6 +7,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from lynxbench.specs.base import Name, Spec
+from lynxbench.specs.data import AudioFiles, ImageFiles, one_origin
 from lynxbench.specs.rubric import CorruptionName
 
 SchemeKind = Literal["fp32", "fp16", "int8-dynamic", "int8-static"]
@@ -101,7 +102,14 @@ class Calibration(Spec):
     """
 
     name: Name = Field(description="how results call this calibration set")
-    source: str = Field(description="data file, relative to the declaring file, or builtin:PATH")
+    source: str = Field(
+        default="", description="data file or folder of pictures or sounds, relative to this file, or builtin:PATH"
+    )
+    target: str | None = Field(
+        default=None, description="instead of source: module:function or file.py:function that returns the columns"
+    )
+    image: ImageFiles | None = Field(default=None, description="how pictures become arrays of one size")
+    audio: AudioFiles | None = Field(default=None, description="how sounds become arrays of one length")
     split: str = Field(description="which part of the data this is, in words: train, validation, …")
     selection: Literal["first", "random", "stratified"] = Field(default="stratified")
     stratify_by: str = Field(default="label", description="field for a stratified selection")
@@ -128,6 +136,7 @@ class Calibration(Spec):
 
     @model_validator(mode="after")
     def _only_what_has_an_effect(self) -> Self:
+        one_origin(self.source, self.target)
         if (self.corruption == "none") != (self.severity is None):
             raise ValueError("a corruption needs a severity from 1 to 5, and without one there is no severity")
         if self.kind == "noise" and self.corruption != "none":

@@ -48,6 +48,38 @@ class TextGeneration(Spec):
         return self
 
 
+class TextInput(Spec):
+    """How texts become token ids: a Hugging Face `tokenizer.json`, cut at a length, and filled up."""
+
+    tokenizer: str = Field(description="tokenizer.json, relative to the declaring file, or builtin:PATH")
+    max_length: int = Field(default=128, ge=2, description="tokens; what is longer is cut")
+    padding: Literal["longest", "max-length"] = Field(
+        default="longest", description="fill up to the longest text of a batch, or always to max_length"
+    )
+    pooling: Literal["mean", "first"] = Field(
+        default="mean", description="text-retrieval: where the model gives one vector a token, how they become one"
+    )
+
+
+class BoxOutput(Spec):
+    """Which of a detector's outputs are what. Boxes are [batch, d, 4], after any non-maximum suppression."""
+
+    boxes: str = Field(default="boxes", description="output [batch, d, 4]")
+    scores: str = Field(default="scores", description="output [batch, d], or [batch, d, classes]")
+    classes: str | None = Field(default="labels", description="output [batch, d]; none where scores has all classes")
+    format: Literal["xyxy", "xywh", "cxcywh"] = Field(default="xyxy")
+    unit: Literal["pixels", "share"] = Field(default="pixels", description="share: of the image's width and height")
+    first_class: int = Field(default=0, ge=0, description="the number that the model gives class 0, 1 in many")
+
+
+class SpelledOutput(Spec):
+    """Connectionist temporal classification: one symbol or a blank at each step, repeats merged."""
+
+    vocabulary: str = Field(min_length=1, description="the symbols in the order of their numbers, without the blank")
+    blank: int = Field(default=0, ge=0, description="number of the blank; symbols are numbered around it")
+    time_first: bool = Field(default=False, description="output is [time, batch, symbols], not [batch, time, symbols]")
+
+
 class Model(Spec):
     """An ONNX file, named and versioned, and what its inputs expect."""
 
@@ -59,8 +91,11 @@ class Model(Spec):
     licence: str = Field(default="", description="SPDX id of the weights")
     image: ImageInput | None = Field(default=None, description="for image tasks")
     generation: TextGeneration | None = Field(default=None, description="for generation")
+    text: TextInput | None = Field(default=None, description="for tasks on texts: the tokenizer")
+    boxes: BoxOutput | None = Field(default=None, description="for detection")
+    spelling: SpelledOutput | None = Field(default=None, description="for transcription")
     scores: Literal["logits", "probabilities"] = Field(
-        default="logits", description="for image-classification and classification: what the class scores are"
+        default="logits", description="for tasks of classification: what the class scores are"
     )
 
 

@@ -93,12 +93,13 @@ def _build(child: Child, job: ArtifactKey, setting: Setting) -> Artifact:
     calibration = None
     if deployment.calibration is not None:
         calibration = {
-            "samples": str(setting.sample_file(workload, deployment.calibration.name)),
+            "samples": str(setting.sample_folder(workload, deployment.calibration.name)),
             "batch_size": deployment.calibration.batch_size,
             "digest": material.calibrations[workload, deployment.calibration.name].digest,
+            "feeding": setting.feeding(deployment.model),
         }
     declared = next(w for w in resolved.suite.workloads if w.name == workload)
-    common = {"task": rubric.task, "model": deployment.model.model_dump_json()}
+    common = {"task": rubric.task, "model": setting.model_json(deployment.model)}
     built = child.ask(
         {
             "do": "build",
@@ -115,7 +116,7 @@ def _build(child: Child, job: ArtifactKey, setting: Setting) -> Artifact:
         {
             "do": "reference",
             "artifact": built["path"],
-            "samples": str(setting.sample_file(workload)),
+            "samples": str(setting.sample_folder(workload)),
             "executor": resolved.executors[REFERENCE_EXECUTOR].spec.model_dump_json(),
             "out": str(setting.work / "references" / f"{workload}-{deployment.model.name}-{deployment.label}"),
             "batch_sizes": sorted({n for scenario in resolved.scenarios_of(declared) for n in scenario.batch_sizes}),

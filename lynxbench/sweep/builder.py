@@ -20,7 +20,7 @@ from lynxbench.specs.executor import ExecutorSpec
 from lynxbench.specs.scheme import Scheme
 from lynxbench.specs.suite import Model
 from lynxbench.sweep.child import serve
-from lynxbench.tasks import Feed, get_task
+from lynxbench.tasks import Feed, get_task, own_inputs
 
 
 def build(request: dict[str, Any]) -> dict[str, Any]:
@@ -51,18 +51,18 @@ def build(request: dict[str, Any]) -> dict[str, Any]:
 
 def _calibration(request: dict[str, Any]) -> CalibrationData:
     declared = request["calibration"]
-    samples = Samples.from_npz(Path(declared["samples"]))
+    samples = Samples.read(Path(declared["samples"]))
     model = Model.from_json(request["model"])
     task = get_task(request["task"])
+    asked = task.inputs(samples)
     tensors = _tensors(Path(request["model_path"]))
 
     def feeds() -> Iterator[Feed]:
-        for start in range(0, len(samples), declared["batch_size"]):
-            yield task.feed(samples.inputs[start : start + declared["batch_size"]], model, tensors)
+        for start in range(0, len(asked), declared["batch_size"]):
+            yield task.feed(asked[start : start + declared["batch_size"]], model, tensors)
 
     # Ranges are observed on what the model is fed: the same samples, prepared otherwise, are another calibration.
-    prepared = model.model_dump_json(include={"image", "generation"})
-    fed = hashlib.sha256(f"{declared['digest']}\0{request['task']}\0{prepared}".encode()).hexdigest()
+    fed = hashlib.sha256(f"{declared['digest']}\0{request['task']}\0{declared['feeding']}".encode()).hexdigest()
     return CalibrationData(feeds=feeds, count=len(samples), digest=fed)
 
 
@@ -77,7 +77,7 @@ def reference(request: dict[str, Any]) -> dict[str, Any]:
     """The first sample's outputs by the CPU provider, optimized and not, to two files."""
     from lynxbench.execution import Executor
 
-    samples = Samples.from_npz(Path(request["samples"]))
+    samples = Samples.read(Path(request["samples"]))
     model = Model.from_json(request["model"])
     task = get_task(request["task"])
     spec = ExecutorSpec.from_json(request["executor"])
@@ -85,7 +85,7 @@ def reference(request: dict[str, Any]) -> dict[str, Any]:
     for optimization in ("all", "disabled"):
         with Executor(spec, threads=1, optimization=optimization) as executor:
             executor.open(Path(request["artifact"]))
-            feed = task.feed(task.inputs(samples)[:1], model, executor.inputs)
+            feed = own_inputs(task.feed(task.inputs(samples)[:1], model, executor.inputs), executor.inputs)
             outputs = executor.run(feed)
             # What will be run, for providers that compile for shapes.
             shapes = [{name: [b, *array.shape[1:]] for name, array in feed.items()} for b in request["batch_sizes"]]

@@ -219,8 +219,10 @@ class _GroupRun:
 
     def _load(self, seat: Seat) -> None:
         rubric = self._setting.resolved.rubrics[self._group.workload.name].spec
-        samples = self._setting.sample_file(self._group.workload.name)
-        self._ask(seat, "load", model=seat.deployment.model.model_dump_json(), samples=str(samples), task=rubric.task)
+        samples = self._setting.sample_folder(self._group.workload.name)
+        self._ask(
+            seat, "load", model=self._setting.model_json(seat.deployment.model), samples=str(samples), task=rubric.task
+        )
 
     def _open(self, seat: Seat) -> None:
         seat.opened = self._opened(seat)

@@ -139,7 +139,8 @@ def _group(
         for deployment in deployments:
             identity = _identity(resolved, material, workload, deployment, scenario)
             candidate = {
-                key: identity[key] for key in ("model_sha256", "scheme", "calibration", "executor", "batch_size")
+                key: identity[key]
+                for key in ("model_sha256", "tokenizer_sha256", "scheme", "calibration", "executor", "batch_size")
             }
             cell = Cell(
                 _digest(identity), _digest(candidate), first + len(cells), deployment, scenario, deployment == reference
@@ -186,6 +187,7 @@ def _identity(
         "workload": workload.name,
         "model": deployment.model.digest(),
         "model_sha256": material.models[deployment.model.name].sha256,
+        "tokenizer_sha256": material.models[deployment.model.name].tokenizer_sha256,
         "scheme": {"name": deployment.scheme.name, **deployment.scheme.options()},
         "calibration": calibration,
         "executor": resolved.executors[deployment.executor].digest,

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lynxbench.datasets.picking import IMAGE_TASKS
 from lynxbench.datasets.samples import Samples, calibration_samples, overlap, rubric_samples
-from lynxbench.errors import DeclarationError, Problem
-from lynxbench.execution import graph_inputs
+from lynxbench.errors import CellError, DeclarationError, Problem
+from lynxbench.quantization import model_files, model_sha256
 from lynxbench.scoring import check_rubric
+from lynxbench.specs.base import did_you_mean
 from lynxbench.specs.load import Declared, locate
 from lynxbench.specs.resolve import ResolvedSuite
 from lynxbench.specs.rubric import Rubric
-from lynxbench.specs.suite import Model, Workload
+from lynxbench.specs.suite import Model
+from lynxbench.sweep.fit import Asked, misfits
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,7 @@ class ModelFile:
     path: Path
     sha256: str
     size_bytes: int
+    tokenizer_sha256: str | None = None
 
 
 @dataclass(frozen=True)
@@ -114,7 +117,8 @@ def prepare(resolved: ResolvedSuite) -> Material:
                     message = f"the same samples in the same order and batches as calibration {name!r}"
                     problems.append(Problem(str(resolved.file), key, message, hint="leave one of them out"))
             calibrations[workload.name, calibration.name] = CalibrationSet(chosen, digest, len(shared), minimum)
-    problems.extend(_images_fit(resolved, models, test_sets))
+    problems.extend(_models_fit(resolved, models, test_sets))
+    problems.extend(_strata_asked(resolved, test_sets))
     problems.extend(rubric_problems(resolved.rubrics.values()))
     if problems:
         raise DeclarationError(dict.fromkeys(problems))
@@ -122,105 +126,93 @@ def prepare(resolved: ResolvedSuite) -> Material:
 
 
 def _model_file(model: Model, key: str, declared_in: Path) -> ModelFile:
+    """The model's files, found to be one sound ONNX model; nothing of external data is read but to hash it."""
     import onnx
 
     path = locate(model.path, declared_in)
 
-    def wrong(message: str, **more: str) -> DeclarationError:
-        return DeclarationError([Problem(str(declared_in), f"{key}.path", message, value=repr(model.path), **more)])
+    def wrong(where: str, message: str, value: str, **more: str) -> DeclarationError:
+        return DeclarationError([Problem(str(declared_in), f"{key}.{where}", message, value=value, **more)])
 
-    content = path.read_bytes()
-    sha256 = hashlib.sha256(content).hexdigest()
-    if model.sha256 is not None and model.sha256 != sha256:
-        raise DeclarationError(
-            [
-                Problem(
-                    str(declared_in),
-                    f"{key}.sha256",
-                    "the file has another SHA-256",
-                    value=sha256,
-                    expected=model.sha256,
-                )
-            ]
-        )
     try:
-        loaded = onnx.load_from_string(content)
-        if not loaded.graph.node or not loaded.opset_import:
-            raise ValueError("it holds no graph")
+        files = model_files(path)
+        sha256 = model_sha256(path)
+    except CellError as error:
+        hint = "check it with onnx.checker.check_model"
+        if "data" in error.reason or "beside" in error.reason:
+            hint = "keep the graph and its external data in one folder"
+        raise wrong("path", error.reason, repr(model.path), hint=hint) from None
+    if model.sha256 is not None and model.sha256 != sha256:
+        raise wrong("sha256", "the file has another SHA-256", sha256, expected=model.sha256)
+    try:
         onnx.checker.check_model(str(path))
     except Exception as error:
         # onnx raises protobuf's, its checker's and plain errors alike; all mean the same to the user.
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise wrong(
-            f"is not a valid ONNX model: {first[:200]}", hint="check it with onnx.checker.check_model"
-        ) from None
-    return ModelFile(path, sha256, len(content))
+        message = f"is not a valid ONNX model: {first[:200]}"
+        raise wrong("path", message, repr(model.path), hint="check it with onnx.checker.check_model") from None
+    tokenizer_sha256 = None
+    if model.text is not None:
+        content = locate(model.text.tokenizer, declared_in).read_bytes()
+        tokenizer_sha256 = hashlib.sha256(content).hexdigest()
+        try:
+            if "model" not in json.loads(content):
+                raise ValueError("it has no model")
+        except ValueError as error:
+            hint = "the tokenizer.json that Hugging Face's fast tokenizers save"
+            where, message = "text.tokenizer", f"is not a tokenizer.json: {error}"
+            raise wrong(where, message, repr(model.text.tokenizer), hint=hint) from None
+    return ModelFile(path, sha256, sum(file.stat().st_size for file in files), tokenizer_sha256)
 
 
-def _images_fit(
+def _models_fit(
     resolved: ResolvedSuite, models: Mapping[str, ModelFile], test_sets: Mapping[str, SampleSet]
 ) -> list[Problem]:
-    """What `_image_fit` finds, over all workloads on images."""
-    return [
-        problem
-        for workload in resolved.suite.workloads
-        if workload.name in test_sets and resolved.rubrics[workload.name].spec.task in IMAGE_TASKS
-        for name in workload.models
-        if name in models
-        for problem in _image_fit(resolved, workload, name, models[name].path, test_sets[workload.name])
-    ]
-
-
-def _image_fit(
-    resolved: ResolvedSuite, workload: Workload, name: str, path: Path, test_set: SampleSet
-) -> list[Problem]:
-    """Images that the model cannot take: another size, other channels, a batch that it does not know."""
-    index = next(i for i, model in enumerate(resolved.suite.models) if model.name == name)
-    model = resolved.suite.models[index]
-    key, file = f"models[{index}]", str(resolved.file)
-    inputs = graph_inputs(path)
-    if len(inputs) != 1 or len(inputs[0].shape) != 4:
-        shown = ", ".join(f"{tensor.name} {list(tensor.shape)}" for tensor in inputs)
-        return [
-            Problem(file, f"{key}.path", "takes no batch of images", shown, expected="[batch, channels, height, width]")
-        ]
-    batch, *wanted = inputs[0].shape
-    _, height, width, *rest = test_set.samples.inputs.shape
-    held = [rest[0] if rest else 1, height, width]
+    """What `fit.problems` finds, over all workloads and models."""
     problems = []
-    if any(size not in (None, there) for size, there in zip(wanted, held, strict=True)):
-        problems.append(
-            Problem(
-                file,
-                f"{key}.path",
-                f"the images of workload {workload.name!r} do not fit the model",
-                value=f"images of {'×'.join(map(str, held))} (channels, height, width)",
-                expected="×".join("any" if size is None else str(size) for size in wanted),
-                hint="resize the images, or export the model for their size",
-            )
-        )
-    for field in ("mean", "std"):
-        given = getattr(model.image, field) if model.image is not None else (0.0,)
-        if len(given) not in (1, held[0]):
-            problems.append(
-                Problem(
-                    file, f"{key}.image.{field}", "one value for each channel", str(given), f"1 or {held[0]} values"
+    for workload in resolved.suite.workloads:
+        if workload.name not in test_sets:
+            continue
+        scenarios = resolved.scenarios_of(workload)
+        batches = {size for scenario in scenarios for size in scenario.batch_sizes}
+        if any(scheme.needs_calibration for scheme in resolved.schemes_of(workload)):
+            batches |= {calibration.batch_size for calibration in resolved.calibrations_of(workload)}
+        for index, model in enumerate(resolved.suite.models):
+            if model.name in workload.models and model.name in models:
+                asked = Asked(
+                    workload=workload.name,
+                    task=resolved.rubrics[workload.name].spec.task,
+                    samples=test_sets[workload.name].samples,
+                    batches=frozenset(batches),
                 )
-            )
-    batches = {size for scenario in resolved.scenarios_of(workload) for size in scenario.batch_sizes}
-    if any(scheme.needs_calibration for scheme in resolved.schemes_of(workload)):
-        batches |= {calibration.batch_size for calibration in resolved.calibrations_of(workload)}
-    if batch is not None and batches - {batch}:
-        problems.append(
-            Problem(
-                file,
-                f"{key}.path",
-                f"the model's batch is fixed; workload {workload.name!r} needs others too",
-                value=str(batch),
-                expected=", ".join(map(str, sorted(batches))),
-                hint="export it with a dynamic batch, or ask for that batch alone",
-            )
-        )
+                problems += misfits(asked, model, models[model.name].path, str(resolved.file), f"models[{index}]")
+    return problems
+
+
+def _strata_asked(resolved: ResolvedSuite, test_sets: Mapping[str, SampleSet]) -> list[Problem]:
+    """Metrics that are to be computed on samples that there are none of."""
+    problems = []
+    for name, test_set in test_sets.items():
+        rubric = resolved.rubrics[name]
+        strata = test_set.samples.strata
+        for index, metric in enumerate(rubric.spec.metrics):
+            for field, values in metric.on.items():
+                held = sorted(set(strata[field].tolist())) if field in strata else []
+                key = f"metrics[{index}].on.{field}"
+                if field not in strata:
+                    hint = did_you_mean(field, strata)
+                    problems.append(Problem(str(rubric.file), key, "the samples have no such field", hint=hint))
+                problems += [
+                    Problem(
+                        str(rubric.file),
+                        key,
+                        "an empty stratum: no sample has this value",
+                        value=repr(value),
+                        expected="one of: " + ", ".join(held[:12]) + (", …" if held[12:] else ""),
+                    )
+                    for value in values
+                    if held and value not in held
+                ]
     return problems
 
 

@@ -195,7 +195,7 @@ class _Run:
             )
         self.rebuilt = sorted({damage for a in artifacts.values() if isinstance(a, Artifact) for damage in a.damage})
         for group in self._groups:
-            samples_bytes = self.setting.sample_file(group.workload.name).stat().st_size
+            samples_bytes = self.setting.material.test_sets[group.workload.name].samples.nbytes
             parts = parts_of(group, artifacts, samples_bytes, self.setting.group_limit_bytes)
             finished = set(self._finished)
             for number, part in enumerate(parts):

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lynxbench.execution import host_facts
+from lynxbench.specs.load import locate
 from lynxbench.specs.resolve import ResolvedSuite
+from lynxbench.specs.suite import Model
 from lynxbench.sweep.prepare import Material
 
 
@@ -36,16 +38,28 @@ class Setting:
         declared = self.resolved.suite.protocol.group_memory_bytes
         return _most_of_the_host() if declared is None else declared
 
-    def sample_file(self, workload: str, calibration: str | None = None) -> Path:
+    def sample_folder(self, workload: str, calibration: str | None = None) -> Path:
         """Where children read a workload's test samples, or the samples of one of its calibration sets."""
-        return self.work / f"{workload}{'' if calibration is None else '.' + calibration}.samples.npz"
+        return self.work / f"{workload}{'' if calibration is None else '.' + calibration}.samples"
+
+    def model_json(self, model: Model) -> str:
+        """The model's declaration for a child, which does not know where it was declared."""
+        if model.text is not None:
+            path = str(locate(model.text.tokenizer, self.resolved.file))
+            model = model.model_copy(update={"text": model.text.model_copy(update={"tokenizer": path})})
+        return model.model_dump_json()
+
+    def feeding(self, model: Model) -> str:
+        """What the model is fed depends on, beyond the samples: the same samples prepared otherwise are others."""
+        declared = model.model_dump_json(include={"image", "generation", "text"})
+        return f"{declared}\0{self.material.models[model.name].tokenizer_sha256}"
 
     def write_samples(self) -> None:
-        """Put all samples where `sample_file` says."""
+        """Put all samples where `sample_folder` says."""
         for workload, test_set in self.material.test_sets.items():
-            self.sample_file(workload).write_bytes(test_set.samples.to_npz())
+            test_set.samples.write(self.sample_folder(workload))
         for (workload, name), calibration in self.material.calibrations.items():
-            self.sample_file(workload, name).write_bytes(calibration.samples.to_npz())
+            calibration.samples.write(self.sample_folder(workload, name))
 
 
 def _most_of_the_host() -> int:

@@ -42,7 +42,7 @@ from lynxbench.specs.rubric import TaskName
 from lynxbench.specs.suite import Model, Protocol
 from lynxbench.sweep.child import serve
 from lynxbench.sweep.wire import block_to_wire, save_predictions
-from lynxbench.tasks import Query, answer_all, batches, get_task
+from lynxbench.tasks import Query, answer_all, batches, get_task, own_inputs
 
 # Queries bound for timing: enough different samples that caches and branches see real variety.
 TIMED_QUERIES = 32
@@ -85,7 +85,7 @@ class Worker:
     def load(self, request: dict[str, Any]) -> dict[str, Any]:
         """Everything that needs no ONNX Runtime, so that `open` times just the cold start."""
         self._model = Model.from_json(request["model"])
-        self._samples = Samples.from_npz(Path(request["samples"]))
+        self._samples = Samples.read(Path(request["samples"]))
         self._task_name: TaskName = request["task"]
         self._task = get_task(self._task_name)
         return {}
@@ -104,7 +104,7 @@ class Worker:
         )
         cold = self._executor.open(Path(request["artifact"]), shapes=request["shapes"])
         inputs = self._task.inputs(self._samples)
-        feed = self._task.feed(inputs[:1], self._model, self._executor.inputs)
+        feed = own_inputs(self._task.feed(inputs[:1], self._model, self._executor.inputs), self._executor.inputs)
         references = []
         for file in request["references"]:
             with np.load(file, allow_pickle=False) as archive:

@@ -5,26 +5,33 @@ Imports `datasets`, `specs` and `errors`. Knows neither sessions nor clocks: a t
 
 from __future__ import annotations
 
-from lynxbench.specs.rubric import TaskName
-from lynxbench.tasks.base import Feed, Query, Runner, Task, TensorInfo, answer_all, batches
+import importlib
 
-__all__ = ["Feed", "Query", "Runner", "Task", "TensorInfo", "answer_all", "batches", "get_task"]
+from lynxbench.specs.rubric import TaskName
+from lynxbench.tasks.base import Feed, Query, Runner, Task, TensorInfo, answer_all, batches, own_inputs
+
+__all__ = ["Feed", "Query", "Runner", "Task", "TensorInfo", "answer_all", "batches", "get_task", "own_inputs"]
+
+_TASKS: dict[TaskName, str] = {
+    "image-classification": "image_classification:ImageClassification",
+    "image-retrieval": "retrieval:ImageRetrieval",
+    "generation": "generation:Generation",
+    "classification": "arrays:Classification",
+    "regression": "arrays:Regression",
+    "text-classification": "text_classification:TextClassification",
+    "token-classification": "text_classification:TokenClassification",
+    "text-retrieval": "retrieval:TextRetrieval",
+    "question-answering": "question_answering:QuestionAnswering",
+    "detection": "regions:Detection",
+    "segmentation": "regions:Segmentation",
+    "transcription": "transcription:Transcription",
+    "language-modelling": "language:LanguageModelling",
+    "multiple-choice": "language:MultipleChoice",
+}
 
 
 def get_task(name: TaskName) -> Task:
     """The task of that name."""
-    if name == "image-classification":
-        from lynxbench.tasks.image_classification import ImageClassification
-
-        return ImageClassification()
-    if name == "image-retrieval":
-        from lynxbench.tasks.image_retrieval import ImageRetrieval
-
-        return ImageRetrieval()
-    if name == "generation":
-        from lynxbench.tasks.generation import Generation
-
-        return Generation()
-    from lynxbench.tasks.arrays import Classification, Regression
-
-    return Classification() if name == "classification" else Regression()
+    module, _, found = _TASKS[name].partition(":")
+    task: Task = getattr(importlib.import_module(f"lynxbench.tasks.{module}"), found)()
+    return task

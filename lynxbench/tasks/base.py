@@ -16,6 +16,9 @@ from lynxbench.specs.suite import Model
 Array = npt.NDArray[np.generic]
 Feed = dict[str, Array]
 
+# Queries of different shapes that are bound at a time in the accuracy pass.
+MOST_BOUND = 64
+
 
 class TensorInfo(Protocol):
     """A model's input or output: `shape` has None where a dimension is free, `dtype` is NumPy's."""
@@ -70,7 +73,7 @@ class Task(Protocol):
         """Everything that the model is asked about, [m, …]: the samples, and for retrieval the corpus before them."""
 
     def feed(self, inputs: Column, model: Model, tensors: tuple[TensorInfo, ...]) -> Feed:
-        """A batch of `inputs` as the model's input tensors."""
+        """A batch of `inputs` as the model's input tensors; entries that are no input of it are for the query alone."""
 
     def query(self, runner: Runner, feed: Feed, model: Model) -> Query:
         """Bind a batch."""
@@ -83,13 +86,13 @@ class BoundQuery:
     """A query that is one run of the model."""
 
     def __init__(self, runner: Runner, feed: Feed) -> None:
-        self._bound = runner.bind(feed)
+        self._bound = runner.bind(own_inputs(feed, runner.inputs))
         # The bound run itself: no method of ours stands between the clock and the session.
         self.run: Callable[[], None] = self._bound.call
 
     def load(self, feed: Feed) -> None:
-        for name, values in feed.items():
-            np.copyto(self._bound.inputs[name], values)
+        for name, bound in self._bound.inputs.items():
+            np.copyto(bound, feed[name])
 
     def answer(self) -> dict[str, Array]:
         return {name: np.array(values) for name, values in self._bound.outputs.items()}
@@ -110,12 +113,17 @@ def answer_all(task: Task, runner: Runner, samples: Samples, model: Model, batch
     Raises `CellError` when an output does not have one entry for each sample of a batch.
     """
     inputs = task.inputs(samples)
-    query: Query | None = None
+    # Texts of another length are tensors of another shape, and bound anew.
+    queries: dict[tuple[tuple[int, ...], ...], Query] = {}
     parts: list[dict[str, Array]] = []
     for positions in batches(len(inputs), batch_size):
         feed = task.feed(inputs[positions], model, runner.inputs)
-        if query is None:
-            query = task.query(runner, feed, model)
+        shapes = tuple(array.shape for array in feed.values())
+        if shapes not in queries:
+            if len(queries) == MOST_BOUND:
+                queries.pop(next(iter(queries)))
+            queries[shapes] = task.query(runner, feed, model)
+        query = queries[shapes]
         query.load(feed)
         query.run()
         parts.append(query.answer())
@@ -126,6 +134,12 @@ def answer_all(task: Task, runner: Runner, samples: Samples, model: Model, batch
                 f"output {name} has shape {list(values.shape)} for a batch of {batch_size}: not one entry a sample",
             )
     return {name: np.concatenate([part[name] for part in parts])[: len(inputs)] for name in parts[0]}
+
+
+def own_inputs(feed: Feed, tensors: tuple[TensorInfo, ...]) -> Feed:
+    """The entries of a feed that are inputs of the model."""
+    names = {tensor.name for tensor in tensors}
+    return {name: array for name, array in feed.items() if name in names}
 
 
 def only_input(tensors: tuple[TensorInfo, ...], task: str) -> TensorInfo:

@@ -146,7 +146,7 @@ def test_duplicate_names(tmp_path: Path) -> None:
 def test_an_onnx_file_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_text("this is no model")
     ran = sweep(tmp_path, swap(SUITE, "builtin:starter/fashion-resnet8.onnx", "model.onnx"))
-    refused(tmp_path, ran, "models[0].path: is not a valid ONNX model")
+    refused(tmp_path, ran, "models[0].path: model.onnx is not an ONNX model")
 
 
 def test_an_empty_test_set(tmp_path: Path) -> None:

@@ -161,8 +161,8 @@ def test_the_fingerprint_sees_every_column(name: str) -> None:
 @pytest.mark.parametrize("name", RUBRICS)
 def test_another_process_reads_the_very_samples(name: str, tmp_path: Path) -> None:
     chosen = samples(rubric(name, quick_count=10))
-    (tmp_path / "samples.npz").write_bytes(chosen.to_npz())
-    again = Samples.from_npz(tmp_path / "samples.npz")
+    chosen.write(tmp_path / "samples")
+    again = Samples.read(tmp_path / "samples")
     assert again.fingerprint() == chosen.fingerprint()
     assert len(again) == len(chosen)
     assert (again.corpus is None) == (chosen.corpus is None)

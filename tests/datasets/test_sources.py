@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lynxbench.datasets.sources import Table, read_table
+from lynxbench.datasets.sources import read_table
+from lynxbench.datasets.table import Table
 from lynxbench.errors import DeclarationError, Problem
 
 
@@ -169,7 +170,10 @@ def test_text_that_is_not_utf8_names_the_line(tmp_path: Path) -> None:
 def test_unknown_formats_and_missing_files(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("x")
     problem = refused(tmp_path / "a.csv")
-    assert (problem.message, problem.hint) == ("unknown data format '.csv'", "known formats: .jsonl, .npz")
+    assert problem.message == "unknown data format '.csv'"
+    assert (problem.hint) == (
+        "known formats: .arrow, .feather, .jsonl, .npz, .parquet, and folders of pictures or sounds"
+    )
     assert refused(tmp_path / "a.npz").message == "no such file"
 
 

@@ -11,7 +11,7 @@ from lynxbench.datasets.predictions import Predictions
 from lynxbench.datasets.samples import Samples
 from lynxbench.errors import CellError
 from lynxbench.tasks import answer_all, get_task
-from lynxbench.tasks.image_retrieval import KEPT_RANKS
+from lynxbench.tasks.retrieval import KEPT_RANKS
 from tests.tasks.models import images, model, opened, projection
 
 RETRIEVE = get_task("image-retrieval")
@@ -96,6 +96,6 @@ def test_a_nan_embedding_fails_its_query_and_finds_nothing_better(tmp_path: Path
 def test_what_cannot_be_searched(tmp_path: Path) -> None:
     path = projection(tmp_path / "m.onnx", np.eye(16, dtype=np.float32))
     with opened(path) as executor, pytest.raises(CellError, match="needs a corpus to search"):
-        answer_all(RETRIEVE, executor, images(3), model(), 1)
+        RETRIEVE.predictions(images(3), answer_all(RETRIEVE, executor, images(3), model(), 1))
     with pytest.raises(CellError, match=r"expects an output \[samples, k\]"):
         RETRIEVE.predictions(asked(1, 1), {"y": np.zeros((2, 3, 4), np.float32)})
