@@ -82,6 +82,77 @@ def sweep(
 
 
 @app.command()
+def init(
+    model: Annotated[Path, typer.Argument(help="an ONNX file")],
+    data: Annotated[
+        Path | None, typer.Option(help="labelled data; a fifth of it is kept for calibration unless --calibration")
+    ] = None,
+    calibration: Annotated[Path | None, typer.Option(help="data for calibration, none of it in --data")] = None,
+    task: Annotated[str | None, typer.Option(help="what the model does [default: as its shapes suggest]")] = None,
+    out: Annotated[Path | None, typer.Option(help="folder to write [default: named after the model]")] = None,
+    inspect: Annotated[bool, typer.Option("--inspect", help="only say what the model is")] = False,
+    force: Annotated[bool, typer.Option("--force", help="overwrite what is there")] = False,
+    json_: Json = False,
+) -> None:
+    """Look at a model, and write a suite and a rubric to start from."""
+    from lynxbench.cli.intake import init_command
+
+    raise typer.Exit(
+        init_command(
+            model,
+            out=out,
+            data=data,
+            calibration=calibration,
+            task=task,
+            force=force,
+            inspect_only=inspect,
+            as_json=json_,
+        )
+    )
+
+
+@app.command()
+def export(
+    framework: Annotated[str, typer.Argument(help="sklearn, torch or transformers")],
+    source: Annotated[
+        str,
+        typer.Argument(help="module:function or file.py:function that returns the model; a folder for transformers"),
+    ],
+    out: Annotated[Path, typer.Option(help="folder to write")] = Path("exported"),
+    data: Annotated[
+        Path | None, typer.Option(help="real inputs to compare both on, with labels where they are")
+    ] = None,
+    column: Annotated[str | None, typer.Option(help="the inputs' column [default: inputs; text]")] = None,
+    task: Annotated[str | None, typer.Option(help="transformers: what the model does")] = None,
+    max_length: Annotated[int, typer.Option(help="transformers: longest text in tokens", min=2)] = 128,
+    opset: Annotated[int | None, typer.Option(help="[default: the exporter's]")] = None,
+    tolerance: Annotated[
+        float, typer.Option(help="largest difference that is none, as a share of the outputs' range", min=0)
+    ] = 1e-3,
+    force: Annotated[bool, typer.Option("--force", help="overwrite what is there")] = False,
+    json_: Json = False,
+) -> None:
+    """Write a model of another framework as ONNX; refused unless both give the same answers."""
+    from lynxbench.cli.intake import export_command
+
+    raise typer.Exit(
+        export_command(
+            framework,
+            source,
+            out=out,
+            as_json=json_,
+            data=data,
+            column=column,
+            task=task,
+            max_length=max_length,
+            opset=opset,
+            tolerance=tolerance,
+            force=force,
+        )
+    )
+
+
+@app.command()
 def show(
     results: Annotated[Path, typer.Argument(help="a results folder")],
     json_: Json = False,

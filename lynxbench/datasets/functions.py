@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +21,10 @@ def call_target(target: str, declared_in: Path, key: str) -> dict[str, AnyColumn
     Raises `DeclarationError`, whatever the function raised.
     """
 
-    def wrong(message: str, expected: str | None = None, hint: str | None = None) -> DeclarationError:
-        return DeclarationError([Problem(str(declared_in), key, message, repr(target), expected, hint)])
+    def wrong(message: str, expected: str | None = None) -> DeclarationError:
+        return DeclarationError([Problem(str(declared_in), key, message, repr(target), expected)])
 
-    where, _, name = target.rpartition(":")
-    if not where or not name:
-        raise wrong("names no function", "module:function or file.py:function")
-    try:
-        module = _from_file(declared_in.parent / where) if where.endswith(".py") else importlib.import_module(where)
-        function: Any = getattr(module, name)
-    except Exception as error:  # a module may raise anything while it is imported
-        hint = "install it, put it on PYTHONPATH, or name its file: data.py:function"
-        raise wrong(f"cannot be imported: {type(error).__name__}: {error}", hint=hint) from None
+    function = find_function(target, declared_in.parent, str(declared_in), key)
     try:
         given = function()
     except Exception as error:
@@ -47,6 +39,22 @@ def call_target(target: str, declared_in: Path, key: str) -> dict[str, AnyColumn
             raise wrong(f"column {column!r} is {array.dtype} {list(array.shape)}", f"{expected}, of numbers or text")
         columns[str(column)] = array
     return columns
+
+
+def find_function(target: str, folder: Path, file: str, key: str) -> Callable[..., Any]:
+    """`module:function`, or `path.py:function` from `folder`; `DeclarationError` names `file` and `key`."""
+    where, _, name = target.rpartition(":")
+    if not where or not name:
+        expected = "module:function or file.py:function"
+        raise DeclarationError([Problem(file, key, "names no function", repr(target), expected)])
+    try:
+        module = _from_file(folder / where) if where.endswith(".py") else importlib.import_module(where)
+        function: Callable[..., Any] = getattr(module, name)
+    except Exception as error:  # a module may raise anything while it is imported
+        message = f"cannot be imported: {type(error).__name__}: {error}"
+        hint = "install it, put it on PYTHONPATH, or name its file: data.py:function"
+        raise DeclarationError([Problem(file, key, message, repr(target), hint=hint)]) from None
+    return function
 
 
 def _from_file(file: Path) -> Any:

@@ -19,7 +19,7 @@ from lynxbench.quantization.manifest import Manifest
 from lynxbench.specs.scheme import Scheme
 
 # Goes into every key: raised when this room would write another file from the same inputs.
-METHOD_VERSION = 1
+METHOD_VERSION = 2
 
 
 def libraries() -> dict[str, str]:

@@ -21,6 +21,18 @@ _DTYPES = {
     "tensor(uint8)": "uint8",
     "tensor(bool)": "bool",
 }
+# ONNX Runtime's spelling → onnx.TensorProto's number.
+ELEMENT_TYPES = {
+    "tensor(float)": 1,
+    "tensor(uint8)": 2,
+    "tensor(int8)": 3,
+    "tensor(int32)": 6,
+    "tensor(int64)": 7,
+    "tensor(string)": 8,
+    "tensor(bool)": 9,
+    "tensor(float16)": 10,
+    "tensor(double)": 11,
+}
 
 
 def check(artifact: bytes, source: bytes, feed: Feed | None, threads: int) -> tuple[bool, list[str]]:

@@ -8,8 +8,9 @@ from typing import Any
 
 from lynxbench.errors import CellError
 from lynxbench.quantization.artifacts import METHOD_VERSION, OnDamage, digest_of, ignored, keep, kept, libraries
+from lynxbench.quantization.check import ELEMENT_TYPES, session
 from lynxbench.quantization.failures import failing_as, plain, remarks
-from lynxbench.quantization.graphs import name_nodes
+from lynxbench.quantization.graphs import element_types, name_nodes
 
 # DequantizeLinear has an axis, hence one scale a channel, from here on.
 _LEAST_OPSET = 13
@@ -67,4 +68,35 @@ def _prepare(model_path: Path, folder: Path, notes: list[str]) -> Any:
             quant_pre_process(str(source), str(ready), skip_symbolic_shape=True)
     model = onnx.load(ready)
     name_nodes(model)
+    _type_the_untyped(model)
     return model
+
+
+def _type_the_untyped(model: Any) -> None:
+    """Declare the type and rank of tensors that shape inference knows nothing of, as ONNX Runtime finds them.
+
+    Inference gives up behind operators of other domains, such as scikit-learn's Scaler; the quantizer then fails on
+    everything that follows, and the float16 converter writes a graph that does not load.
+    """
+    import onnx
+
+    known = element_types(model)
+    untyped = [name for node in model.graph.node for name in node.output if name and not known.get(name)]
+    if not untyped:
+        return
+    asked = onnx.ModelProto()
+    asked.CopyFrom(model)
+    asked.graph.output.extend(onnx.ValueInfoProto(name=name) for name in untyped)
+    try:
+        found = {item.name: item for item in session(asked.SerializeToString(), 1).get_outputs()}
+    except Exception:  # the check of the artifact will say what is wrong with the model
+        return
+    wanted = set(untyped)
+    kept = [info for info in model.graph.value_info if info.name not in wanted]
+    del model.graph.value_info[:]
+    model.graph.value_info.extend(kept)
+    for name in untyped:
+        kind = ELEMENT_TYPES.get(found[name].type)
+        if kind is not None:
+            # No shape rather than a guess: what is a sequence or has no rank stays so.
+            model.graph.value_info.append(onnx.helper.make_tensor_value_info(name, kind, None))

@@ -324,3 +324,35 @@ def test_the_starter_suites_models(path: Path, kind: str, tmp_path: Path) -> Non
     manifest = build_artifact(path, scheme(kind), tmp_path / "out.onnx", calibration=data([{item.name: values}]))
     assert manifest.ran
     assert manifest.nodes_quantized > 0
+
+
+def test_what_follows_an_operator_of_another_domain_is_quantized(tmp_path: Path) -> None:
+    """Shape inference gives up behind scikit-learn's Scaler; quantizing failed then, and float16 did not load."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    random = np.random.default_rng(0)
+    nodes = [
+        helper.make_node("Scaler", ["x"], ["scaled"], domain="ai.onnx.ml", scale=[1.0] * 8, offset=[0.0] * 8),
+        helper.make_node("MatMul", ["scaled", "w"], ["product"]),
+        helper.make_node("Softmax", ["product"], ["y"], axis=-1),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 8])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 4])],
+        [numpy_helper.from_array(random.normal(size=(8, 4)).astype(np.float32), "w")],
+    )
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 1)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), tmp_path / "m.onnx")
+    feed = {"x": random.normal(size=(16, 8)).astype(np.float32)}
+    data = CalibrationData(feeds=lambda: iter([feed]), count=16, digest="0" * 64)
+    for kind in ("int8-dynamic", "int8-static", "fp16"):
+        scheme = Scheme.model_validate({"name": kind, "kind": kind})
+        out = tmp_path / f"{kind}.onnx"
+        manifest = build_artifact(
+            tmp_path / "m.onnx", scheme, out, calibration=data if scheme.needs_calibration else None
+        )
+        assert manifest.nodes_quantized > 0
+        assert manifest.ran
