@@ -7,9 +7,10 @@
 from __future__ import annotations
 
 from lynxbench.quantization.artifacts import artifact_key, artifact_path, lookup, model_files, model_sha256
-from lynxbench.quantization.build import build_artifact, why_unsupported
+from lynxbench.quantization.build import build_artifact
 from lynxbench.quantization.calibration import CalibrationData
 from lynxbench.quantization.manifest import Manifest
+from lynxbench.quantization.supported import why_unsupported
 
 __all__ = [
     "CalibrationData",

@@ -31,10 +31,12 @@ from lynxbench.quantization.graphs import (
     nodes_on_integers,
     op_counts,
 )
+from lynxbench.quantization.kept import nodes_kept_float
 from lynxbench.quantization.manifest import Manifest
 from lynxbench.quantization.observe import observation
 from lynxbench.quantization.prepare import LARGEST_MODEL_BYTES, prepared_model
 from lynxbench.quantization.ranges import Kept, Ranges, calibrated_ranges
+from lynxbench.quantization.supported import why_unsupported
 from lynxbench.specs.scheme import Scheme
 
 _QUANTIZED_OPS = frozenset(
@@ -54,6 +56,7 @@ class _Job:
     on_damage: OnDamage
     seconds: dict[str, float] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    kept_float: frozenset[str] = frozenset()
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -62,13 +65,6 @@ class _Job:
             yield
         finally:
             self.seconds[name] = round(self.seconds.get(name, 0.0) + time.perf_counter() - start, 4)
-
-
-def why_unsupported(scheme: Scheme) -> str | None:
-    """Why no model can be had in this scheme, whatever it is; None when one may."""
-    if scheme.weight_type == "uint8" and scheme.activation_type == "int8":
-        return "ONNX Runtime has no kernels for int8 activations with uint8 weights"
-    return None
 
 
 def build_artifact(
@@ -109,7 +105,7 @@ def build_artifact(
             model_path.read_bytes() if len(files) == 1 else source.SerializeToString(deterministic=True),
         )
     else:
-        artifact = _rewritten(job, source_sha256)
+        artifact = _rewritten(job, source, source_sha256)
         content = artifact.SerializeToString(deterministic=True)
     quantized = _count_quantized(artifact, job)
     with job.phase("check"):
@@ -149,17 +145,26 @@ def _whole(model_path: Path, files: tuple[Path, ...]) -> Any:
         return onnx.load(model_path)
 
 
-def _rewritten(job: _Job, source_sha256: str) -> Any:
+def _rewritten(job: _Job, source: Any, source_sha256: str) -> Any:
     scheme = job.scheme
     with job.phase("prepare"):
         prepared, noted = prepared_model(job.model_path, source_sha256, job.cache_dir, job.on_damage)
         job.warnings.extend(noted)
+    # Asked before the long part: a declaration that cannot work should say so at once.
+    job.kept_float = nodes_kept_float(
+        prepared, scheme.nodes_kept_float or (), (node.name for node in source.graph.node)
+    )
+    if job.kept_float - set(scheme.nodes_kept_float or ()):
+        job.warnings.append(f"nodes_kept_float are {', '.join(sorted(job.kept_float))}")
+    if scheme.op_types_kept_float:
+        present = {node.op_type for node in prepared.graph.node}
+        absent = sorted(set(scheme.op_types_kept_float) - present)
+        job.warnings.extend(f"op_types_kept_float: the model has no {op_type}" for op_type in absent)
     if scheme.kind == "int8-static":
-        # Asked before the long part: a declaration that cannot work should say so at once.
         op_types = convert.declared_op_types(prepared, scheme)
         with job.phase("calibrate"):
             ranges = _ranges(job, prepared, op_types)
-        kept_float = {
+        without_range = {
             node.name
             for node in prepared.graph.node
             if node.op_type in op_types and ranges.undefined.keys() & {*node.input, *node.output}
@@ -167,14 +172,11 @@ def _rewritten(job: _Job, source_sha256: str) -> Any:
         job.warnings.extend(f"left in float: nodes at {name}: {why}" for name, why in sorted(ranges.undefined.items()))
     with job.phase("convert"), remarks(job.warnings):
         if scheme.kind == "fp16":
-            present = {node.op_type for node in prepared.graph.node}
-            absent = sorted(set(scheme.op_types_kept_float or ()) - present)
-            job.warnings.extend(f"op_types_kept_float: the model has no {op_type}" for op_type in absent)
             artifact = convert.to_float16(prepared, scheme)
         elif scheme.kind == "int8-dynamic":
-            artifact = convert.to_int8_dynamic(prepared, scheme)
+            artifact = convert.to_int8_dynamic(prepared, scheme, job.kept_float)
         else:
-            artifact = convert.to_int8_static(prepared, scheme, ranges, kept_float)
+            artifact = convert.to_int8_static(prepared, scheme, ranges, without_range | job.kept_float)
     return artifact
 
 
@@ -191,6 +193,7 @@ def _ranges(job: _Job, prepared: Any, op_types: tuple[str, ...]) -> Ranges:
         job.calibration,
         method=job.scheme.method or "minmax",
         percentile=job.scheme.percentile,
+        averaging_constant=job.scheme.averaging_constant,
         threads=job.threads,
         cache=cache,
     )
@@ -204,14 +207,21 @@ def _count_quantized(artifact: Any, job: _Job) -> int:
     if scheme.kind == "fp16":
         count = nodes_in_half(artifact)
     else:
-        declared = scheme.op_types if isinstance(scheme.op_types, tuple) else None
-        count = nodes_between_casts(artifact, declared) if scheme.format == "qdq" else nodes_on_integers(artifact)
+        count = _between_casts(artifact, job) if scheme.format == "qdq" else nodes_on_integers(artifact)
     if count == 0:
         present = ", ".join(op_counts(artifact))
         raise CellError("unsupported", f"{scheme.kind} changed no node of this model (its op types: {present})")
     if scheme.per_channel and not has_channel_scales(artifact):
         job.warnings.append("per_channel had no effect: no op of this model takes one scale a channel in this scheme")
     return count
+
+
+def _between_casts(artifact: Any, job: _Job) -> int:
+    scheme = job.scheme
+    declared = set(scheme.op_types) if isinstance(scheme.op_types, tuple) else None
+    if scheme.op_types_kept_float:
+        declared = (declared or set(op_counts(artifact))) - set(scheme.op_types_kept_float)
+    return nodes_between_casts(artifact, declared, job.kept_float)
 
 
 def _disclosed(scheme: Scheme, calibration: CalibrationData | None) -> dict[str, Any] | None:

@@ -7,7 +7,7 @@ values at once. Of activations, no more than two batches' are ever alive: one be
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +20,7 @@ from lynxbench.quantization.augment import MAXIMA, MINIMA, SIZES, with_extremes,
 from lynxbench.quantization.calibration import CalibrationData, Feed
 from lynxbench.quantization.check import session
 from lynxbench.quantization.failures import failing_as
-from lynxbench.quantization.histogram import BINS, Counts, Histogram
+from lynxbench.quantization.histogram import BINS, Counts, Floats, Histogram
 from lynxbench.quantization.tails import Tails
 
 # What the observed activations of one batch may take; where they take more, the data is read several times.
@@ -63,6 +63,33 @@ def find_extremes(reading: Reading, tensors: Sequence[str]) -> Extremes:
 
     Raises `CellError` when there is no data or the model does not take it.
     """
+
+    def widest(low: Floats, high: Floats, lowest: Floats, highest: Floats, _: Any) -> tuple[Floats, Floats]:
+        return np.fmin(lowest, low), np.fmax(highest, high)
+
+    return _merged(reading, tensors, widest)
+
+
+def find_averages(reading: Reading, tensors: Sequence[str], constant: float) -> Extremes:
+    """As `find_extremes`, but each end starts at the first batch's and moves towards every later batch's, by `constant`
+    of the distance: what ONNX Runtime's moving average gives when it is fed batch by batch. In batches without a value
+    a tensor's ends stay where they are.
+    """
+    share = np.float32(constant)
+
+    def moved(low: Floats, high: Floats, lowest: Floats, highest: Floats, held: Any) -> tuple[Floats, Floats]:
+        begun = lowest <= highest
+        ends = []
+        with np.errstate(invalid="ignore"):
+            for old, new in ((lowest, low), (highest, high)):
+                ends.append(np.where(held, np.where(begun, old + share * (new - old), new), old))
+        return ends[0], ends[1]
+
+    return _merged(reading, tensors, moved)
+
+
+def _merged(reading: Reading, tensors: Sequence[str], merge: Callable[..., tuple[Floats, Floats]]) -> Extremes:
+    """One pass; `merge` is given a batch's lowest and highest, those so far, and which tensors held a value."""
     n = len(tensors)
     lowest = np.full(n, np.inf, dtype=np.float32)
     highest = np.full(n, -np.inf, dtype=np.float32)
@@ -72,7 +99,7 @@ def find_extremes(reading: Reading, tensors: Sequence[str]) -> Extremes:
     model = with_extremes(reading.prepared, tensors)
     for _, (low, high, size) in _answered(reading, model, [MINIMA, MAXIMA, SIZES], optimize=False):
         infinite |= (size > 0) & (np.isinf(low) | np.isinf(high))
-        lowest, highest = np.fmin(lowest, low), np.fmax(highest, high)
+        lowest, highest = merge(low, high, lowest, highest, (size > 0) & (low <= high))
         largest = np.maximum(largest, size * 4)
         batches += 1
     if not batches:

@@ -40,9 +40,18 @@ def quantizable_op_types(scheme: Scheme) -> frozenset[str]:
 def declared_op_types(prepared: Any, scheme: Scheme) -> tuple[str, ...]:
     """The op types to quantize, sorted; raises `CellError` for one that this kind of scheme cannot quantize."""
     known = quantizable_op_types(scheme)
-    if scheme.op_types == "all" or scheme.op_types is None:
-        return tuple(sorted(known))
+    kept = frozenset(scheme.op_types_kept_float or ())
     present = {node.op_type for node in prepared.graph.node}
+    named = frozenset(scheme.op_types) if isinstance(scheme.op_types, tuple) else frozenset()
+    quantizable = known | named | ({"Gemm"} if scheme.kind == "int8-dynamic" else set())
+    for op_type in sorted(kept - quantizable):
+        hint = did_you_mean(op_type, quantizable)
+        raise CellError(
+            "unsupported",
+            f"op_types_kept_float: {scheme.kind} never quantizes {op_type!r}" + (f"; {hint}" if hint else ""),
+        )
+    if scheme.op_types == "all" or scheme.op_types is None:
+        return tuple(sorted(known - kept))
     if scheme.kind == "int8-dynamic":
         known |= {"Gemm"}  # rewritten as MatMul on the way
     elif scheme.format == "qdq":
@@ -53,22 +62,28 @@ def declared_op_types(prepared: Any, scheme: Scheme) -> tuple[str, ...]:
             raise CellError(
                 "unsupported", f"{scheme.kind} cannot quantize op type {op_type!r}" + (f"; {hint}" if hint else "")
             )
-    return tuple(sorted(scheme.op_types))
+    return tuple(sorted(frozenset(scheme.op_types) - kept))
 
 
-def to_int8_dynamic(prepared: Any, scheme: Scheme) -> Any:
+def to_int8_dynamic(prepared: Any, scheme: Scheme, left_in_float: Collection[str] = ()) -> Any:
     """The model with int8 weights and scales for activations that each run computes anew."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     op_types = set(declared_op_types(prepared, scheme))
-    excluded: list[str] = []
-    if scheme.op_types != "all":
-        # ONNX Runtime rewrites each Gemm as NAME_MatMul and NAME_Add; what was declared speaks of the model's own ops.
+    # ONNX Runtime rewrites each Gemm as NAME_MatMul and NAME_Add; what was declared speaks of the model's own ops.
+    excluded = [
+        f"{node.name}_MatMul" if node.op_type == "Gemm" else node.name
+        for node in prepared.graph.node
+        if node.name in left_in_float
+    ]
+    if scheme.op_types == "all" and "Gemm" not in (scheme.op_types_kept_float or ()) and "MatMul" in op_types:
+        op_types.add("Gemm")
+    if scheme.op_types != "all" or scheme.op_types_kept_float:
         if "MatMul" in op_types and "Gemm" not in op_types:
-            excluded = [f"{node.name}_MatMul" for node in prepared.graph.node if node.op_type == "Gemm"]
+            excluded += [f"{node.name}_MatMul" for node in prepared.graph.node if node.op_type == "Gemm"]
         elif "Gemm" in op_types and "MatMul" not in op_types:
-            excluded = [node.name for node in prepared.graph.node if node.op_type == "MatMul"]
-        op_types = {"MatMul" if op_type == "Gemm" else op_type for op_type in op_types}
+            excluded += [node.name for node in prepared.graph.node if node.op_type == "MatMul"]
+    op_types = {"MatMul" if op_type == "Gemm" else op_type for op_type in op_types}
     with tempfile.TemporaryDirectory(prefix="lynxbench-quantize-") as folder, failing_as("quantizing"):
         source, target = _placed(prepared, folder)
         quantize_dynamic(
@@ -78,7 +93,7 @@ def to_int8_dynamic(prepared: Any, scheme: Scheme) -> Any:
             per_channel=bool(scheme.per_channel),
             reduce_range=bool(scheme.reduce_range),
             weight_type=_type(scheme.weight_type, QuantType),
-            nodes_to_exclude=excluded,
+            nodes_to_exclude=sorted(excluded),
         )
         return _loaded(target)
 
@@ -105,12 +120,22 @@ def to_int8_static(prepared: Any, scheme: Scheme, ranges: Ranges, left_in_float:
             activation_type=_type(scheme.activation_type, QuantType),
             weight_type=_type(scheme.weight_type, QuantType),
             nodes_to_exclude=sorted(left_in_float),
+            extra_options={
+                name: value
+                for name, value in (
+                    ("ActivationSymmetric", scheme.symmetric_activations),
+                    ("WeightSymmetric", scheme.symmetric_weights),
+                )
+                if value is not None
+            },
         )
         return _loaded(target)
 
 
 def _type(name: str | None, types: Any) -> Any:
-    return types.QUInt8 if name == "uint8" else types.QInt8
+    """ONNX Runtime's name of an integer type: uint8 is QUInt8."""
+    assert name is not None  # the kind's default at least
+    return types["Q" + name.replace("uint", "UInt") if name[0] == "u" else "Q" + name.capitalize()]
 
 
 def _placed(prepared: Any, folder: str) -> tuple[Path, Path]:

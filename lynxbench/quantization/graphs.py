@@ -73,12 +73,13 @@ def nodes_on_integers(model: Any) -> int:
     return len(_followed(model)[0])
 
 
-def nodes_between_casts(model: Any, op_types: Collection[str] | None = None) -> int:
+def nodes_between_casts(model: Any, op_types: Collection[str] | None = None, kept: Collection[str] = ()) -> int:
     """How many nodes (of `op_types`, where given) read a number that was dequantized right before: the QDQ form.
 
-    A float neighbour of a quantized node reads such a number too, so that only `op_types` tells the two apart.
+    A float neighbour of a quantized node reads such a number too, so that only `op_types` and the names `kept` in float
+    tell the two apart.
     """
-    return sum(op_types is None or node.op_type in op_types for node in _followed(model)[1])
+    return sum((op_types is None or node.op_type in op_types) and node.name not in kept for node in _followed(model)[1])
 
 
 def _followed(model: Any) -> tuple[list[Any], list[Any]]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from lynxbench.quantization.artifacts import METHOD_VERSION, OnDamage, digest_of, ignored, keep, kept, libraries
 from lynxbench.quantization.calibration import CalibrationData
-from lynxbench.quantization.collect import Extremes, Reading, count_values, find_extremes
+from lynxbench.quantization.collect import Extremes, Reading, count_values, find_averages, find_extremes
 from lynxbench.quantization.histogram import Counts
 from lynxbench.quantization.observe import Observation, Range
 from lynxbench.quantization.thresholds import entropy_range, percentile_range
@@ -48,24 +48,31 @@ def calibrated_ranges(
     *,
     method: str,
     percentile: float | None = None,
+    averaging_constant: float | None = None,
     threads: int = 1,
     cache: Kept | None = None,
 ) -> Ranges:
     """The range of every tensor that the quantizer may ask about.
 
-    `method` is minmax, percentile (with `percentile` in per cent) or entropy. MinMax reads the data once, the others
-    twice; what a pass found is kept in `cache` for every scheme that asks the same (the first pass is the same for all
-    methods). Raises `CellError` when there is no data or the model does not take it.
+    `method` is minmax, moving-average (with `averaging_constant`), distribution, percentile (with `percentile` in per
+    cent) or entropy. The last two read the data twice, the others once; what a pass found is kept in `cache` for every
+    scheme that asks the same (the first pass is the same for all methods but moving-average). Raises `CellError` when
+    there is no data or the model does not take it.
     """
     if not observed.tensors:
         return Ranges(observed.fixed, {}, observed.types)
     reading, tensors = Reading(prepared, data, threads), observed.tensors
     asked: tuple[Any, ...] = (data.digest, tensors)
+    if method == "moving-average":
+        share = averaging_constant or 0.01
+        asked = (*asked, share)
+        averages = _kept_arrays(cache, "averages", asked, lambda: vars(find_averages(reading, tensors, share)))
+        return ranges_from(observed, Extremes(**averages), None, method=method, percentile=None)
     extremes = Extremes(**_kept_arrays(cache, "extremes", asked, lambda: vars(find_extremes(reading, tensors))))
     counts = None
     if method != "percentile":
         percentile = None  # decides which bins are counted one by one, and entropy needs them all
-    if method != "minmax":
+    if method in ("percentile", "entropy"):
         asked = (*asked, method, percentile)
         arrays = _kept_arrays(
             cache, "counts", asked, lambda: {"counts": count_values(reading, tensors, extremes, percentile)}
@@ -77,7 +84,7 @@ def calibrated_ranges(
 def ranges_from(
     observed: Observation, extremes: Extremes, counts: Counts | None, *, method: str, percentile: float | None
 ) -> Ranges:
-    """The ranges that a method reads from what the passes found; `counts` ([n, BINS]) is None for minmax."""
+    """The ranges that a method reads from what the passes found; `counts` ([n, BINS]) is None where none is needed."""
     roots: dict[str, Range] = {}
     why: dict[str, str] = {}
     largest = extremes.largest
@@ -87,6 +94,9 @@ def ranges_from(
             why[name] = "it held an infinity"
         elif low > high:
             why[name] = "it held no number in any batch"
+        elif method == "distribution":
+            # The ends of the histogram, which is all that ONNX Runtime takes from it for integers.
+            roots[name] = (-float(largest[index]), float(largest[index]))
         elif counts is None or largest[index] == 0.0:
             roots[name] = (low, high)
         elif method == "entropy":

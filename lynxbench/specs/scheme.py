@@ -4,84 +4,82 @@ from __future__ import annotations
 
 from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from lynxbench.specs.base import Name, Spec
 from lynxbench.specs.data import AudioFiles, ImageFiles, one_origin
 from lynxbench.specs.rubric import CorruptionName
+from lynxbench.specs.scheme_options import (
+    DEFAULTS,
+    DEPENDENT,
+    FIRST_OPTIONS,
+    OPTIONS,
+    ActivationType,
+    CalibrationMethod,
+    OpTypes,
+    SchemeKind,
+    WeightType,
+    filled,
+)
 
-SchemeKind = Literal["fp32", "fp16", "int8-dynamic", "int8-static"]
-CalibrationMethod = Literal["minmax", "percentile", "entropy"]
-OpTypes = Literal["all"] | tuple[str, ...]
-
-# Which options mean something for which kind. An option given where it has no effect is an error:
-# a record must never show an option that changed nothing.
-_OPTIONS: dict[str, frozenset[str]] = {
-    "fp32": frozenset(),
-    "fp16": frozenset({"keep_io_types", "op_types_kept_float"}),
-    "int8-dynamic": frozenset({"weight_type", "per_channel", "reduce_range", "op_types"}),
-    "int8-static": frozenset(
-        {"weight_type", "activation_type", "per_channel", "reduce_range", "op_types", "format", "method", "percentile"}
-    ),
-}
-
-_DEFAULTS: dict[str, dict[str, Any]] = {
-    "fp32": {},
-    # Graph inputs and outputs stay fp32: the latency then includes the casts that a user would pay for.
-    "fp16": {"keep_io_types": True, "op_types_kept_float": ()},
-    "int8-dynamic": {"weight_type": "int8", "per_channel": True, "reduce_range": False, "op_types": "all"},
-    # u8 activations with s8 weights is the pair that x86 kernels run fast; ONNX Runtime's own default is not.
-    "int8-static": {
-        "weight_type": "int8",
-        "activation_type": "uint8",
-        "per_channel": True,
-        "reduce_range": False,
-        "op_types": "all",
-        "format": "qdq",
-        "method": "minmax",
-    },
-}
+__all__ = ["Calibration", "CalibrationMethod", "OpTypes", "Scheme", "SchemeKind"]
 
 
 class Scheme(Spec):
     """One way to represent a model's numbers. Options left out take the kind's defaults, and are recorded."""
 
     name: Name = Field(description="how results call this scheme")
-    kind: SchemeKind = Field(description="fp32, fp16, int8-dynamic or int8-static")
+    kind: SchemeKind = Field(description=", ".join(OPTIONS))
     keep_io_types: bool | None = Field(default=None, description="fp16: keep float32 at the graph's inputs and outputs")
-    op_types_kept_float: tuple[str, ...] | None = Field(default=None, description="fp16: op types left in float32")
-    weight_type: Literal["int8", "uint8"] | None = Field(default=None, description="type of quantized weights")
-    activation_type: Literal["int8", "uint8"] | None = Field(default=None, description="type of quantized activations")
+    op_types_kept_float: tuple[str, ...] | None = Field(default=None, description="op types left in float32")
+    nodes_kept_float: tuple[str, ...] | None = Field(
+        default=None, description="nodes left in float32, by name or by a pattern such as /encoder/layer.0/*"
+    )
+    weight_type: WeightType | None = Field(default=None, description="type of quantized weights")
+    activation_type: ActivationType | None = Field(default=None, description="type of quantized activations")
+    symmetric_weights: bool | None = Field(
+        default=None, description="zero is represented by zero; left out, so for signed types of int8 schemes"
+    )
+    symmetric_activations: bool | None = Field(
+        default=None, description="int8-static: ranges are widened to be symmetric around zero"
+    )
     per_channel: bool | None = Field(default=None, description="one weight scale per output channel")
     reduce_range: bool | None = Field(default=None, description="7-bit weights, for x86 without VNNI")
     op_types: OpTypes | None = Field(default=None, description='op types to quantize: "all" or a list')
     format: Literal["qdq", "qoperator"] | None = Field(default=None, description="int8-static: how it is written")
     method: CalibrationMethod | None = Field(default=None, description="int8-static: how ranges are chosen")
     percentile: float | None = Field(default=None, gt=50, le=100, description="int8-static, method percentile")
+    averaging_constant: float | None = Field(
+        default=None, gt=0, le=1, description="int8-static, method moving-average: how much each batch counts"
+    )
 
     @model_validator(mode="before")
     @classmethod
     def _fill_defaults(cls, data: Any) -> Any:
         kind = data.get("kind") if isinstance(data, dict) else None
-        if isinstance(kind, str) and kind in _DEFAULTS:
-            filled = {**_DEFAULTS[kind], **data}
-            if filled.get("method") == "percentile":
-                filled.setdefault("percentile", 99.99)
-            return filled
-        return data
+        return filled(data) if isinstance(kind, str) and kind in DEFAULTS else data
 
     @model_validator(mode="after")
     def _only_options_that_matter(self) -> Self:
         given = {name for name in type(self).model_fields if getattr(self, name) is not None} - {"name", "kind"}
-        useless = sorted(given - _OPTIONS[self.kind])
+        useless = sorted(given - OPTIONS[self.kind])
         if useless:
-            allowed = ", ".join(sorted(_OPTIONS[self.kind])) or "none"
+            allowed = ", ".join(sorted(OPTIONS[self.kind])) or "none"
             raise ValueError(f"{', '.join(useless)} has no effect for kind {self.kind!r} (its options: {allowed})")
         if self.op_types == ():
             raise ValueError("an empty list of op_types quantizes nothing; leave it out for all")
-        if self.percentile is not None and self.method != "percentile":
-            raise ValueError(f"percentile has no effect with method {self.method!r}")
+        for option, other, value, _ in DEPENDENT:
+            if option in given and getattr(self, other) != value:
+                raise ValueError(f"{option} has no effect with {other} {getattr(self, other)!r}")
+        if self.kind == "int8-dynamic" and self.weight_type not in ("int8", "uint8"):
+            raise ValueError(f"weight_type {self.weight_type!r} is none of int8-dynamic's (int8, uint8)")
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_what_came_later(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Options added since version 0.1 are written only where given: a suite without them keeps its digest."""
+        whole: dict[str, Any] = serialize(self)
+        return {name: value for name, value in whole.items() if value is not None or name in FIRST_OPTIONS}
 
     @property
     def needs_calibration(self) -> bool:

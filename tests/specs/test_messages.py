@@ -383,3 +383,28 @@ def test_hints() -> None:
     assert did_you_mean("zzz", []) is None
     assert dotted(("schemes", 2, "op_types", 0)) == "schemes[2].op_types[0]"
     assert dotted(()) == ""
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("averaging_constant = 0.5", "averaging_constant has no effect with method 'minmax'"),
+        ('method = "moving-average"\npercentile = 99.0', "percentile has no effect with method 'moving-average'"),
+    ],
+)
+def test_options_of_other_methods_are_refused(options: str, message: str) -> None:
+    assert problems(Scheme, STATIC + options)[0].message == message
+
+
+def test_dynamic_quantization_has_weights_of_8_bits() -> None:
+    (problem,) = problems(Scheme, 'name = "s"\nkind = "int8-dynamic"\nweight_type = "int4"')
+    assert "none of int8-dynamic's" in problem.message
+
+
+def test_options_of_later_versions_are_written_only_where_given() -> None:
+    plain = built(Scheme, STATIC)
+    assert "averaging_constant" not in plain.model_dump()
+    assert "percentile" in plain.model_dump()
+    moved = built(Scheme, STATIC + 'method = "moving-average"')
+    assert moved.options()["averaging_constant"] == 0.01
+    assert Scheme.from_json(moved.model_dump_json()) == moved
