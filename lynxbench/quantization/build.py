@@ -37,10 +37,11 @@ from lynxbench.quantization.observe import observation
 from lynxbench.quantization.prepare import LARGEST_MODEL_BYTES, prepared_model
 from lynxbench.quantization.ranges import Kept, Ranges, calibrated_ranges
 from lynxbench.quantization.supported import why_unsupported
+from lynxbench.quantization.weights import BLOCK_OPS, to_weights_only
 from lynxbench.specs.scheme import Scheme
 
 _QUANTIZED_OPS = frozenset(
-    {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulInteger", "ConvInteger"}
+    {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulInteger", "ConvInteger", *BLOCK_OPS}
 )
 
 
@@ -175,6 +176,8 @@ def _rewritten(job: _Job, source: Any, source_sha256: str) -> Any:
             artifact = convert.to_float16(prepared, scheme)
         elif scheme.kind == "int8-dynamic":
             artifact = convert.to_int8_dynamic(prepared, scheme, job.kept_float)
+        elif scheme.kind == "weights-only":
+            artifact = to_weights_only(prepared, scheme, job.kept_float, job.calibration)
         else:
             artifact = convert.to_int8_static(prepared, scheme, ranges, without_range | job.kept_float)
     return artifact
@@ -206,6 +209,8 @@ def _count_quantized(artifact: Any, job: _Job) -> int:
         return 0
     if scheme.kind == "fp16":
         count = nodes_in_half(artifact)
+    elif scheme.kind == "weights-only":
+        count = sum(number for op_type, number in op_counts(artifact).items() if op_type in BLOCK_OPS)
     else:
         count = _between_casts(artifact, job) if scheme.format == "qdq" else nodes_on_integers(artifact)
     if count == 0:
@@ -227,4 +232,4 @@ def _between_casts(artifact: Any, job: _Job) -> int:
 def _disclosed(scheme: Scheme, calibration: CalibrationData | None) -> dict[str, Any] | None:
     if calibration is None or not scheme.needs_calibration:
         return None
-    return {"digest": calibration.digest, "count": calibration.count, "method": scheme.method}
+    return {"digest": calibration.digest, "count": calibration.count, "method": scheme.method or scheme.algorithm}

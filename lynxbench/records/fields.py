@@ -85,7 +85,9 @@ SECTIONS: tuple[Section, ...] = (
                 "model_sha256", "string", "SHA-256 of the ONNX file before the scheme", need="always", check="sha256"
             ),
             Field("scheme", "string", "name of the scheme", need="always"),
-            Field("scheme_kind", "string", "fp32, fp16, int8-dynamic, int8-static", need="always"),
+            Field(
+                "scheme_kind", "string", "fp32, fp16, bf16, fp8, int8-dynamic, int8-static, weights-only", need="always"
+            ),
             Field("scheme_options", "string", "every option in effect, as JSON", need="always"),
             Field("artifact_sha256", "string", "SHA-256 of the ONNX file that ran", need="measured", check="sha256"),
             Field("artifact_bytes", "int64", "size of the ONNX file that ran", "bytes", "measured", "positive"),

@@ -95,8 +95,11 @@ def _reference(record: Mapping[str, Any]) -> Item:
 
 
 def _calibration(record: Mapping[str, Any]) -> Item:
-    if record.get("scheme_kind") is not None and not str(record["scheme_kind"]).endswith("-static"):
-        return Item("calibration", True, f"{record['scheme_kind']} needs none")
+    kind = record.get("scheme_kind")
+    # Of weights-only schemes, one algorithm looks at data, and then a calibration is recorded.
+    none_used = kind == "weights-only" and record.get("calibration") is None
+    if kind is not None and (none_used or kind not in ("int8-static", "fp8", "weights-only")):
+        return Item("calibration", True, f"{kind} needs none")
     plain = ("scheme_kind", "calibration", *(f"calibration_{name}" for name in _CALIBRATION))
     item = _item("calibration", record, plain, f"{record.get('calibration_n')} samples of {record.get('calibration')}")
     if not item.held:

@@ -15,6 +15,8 @@ from lynxbench.specs.scheme_options import (
     FIRST_OPTIONS,
     OPTIONS,
     ActivationType,
+    Algorithm,
+    BlockSize,
     CalibrationMethod,
     OpTypes,
     SchemeKind,
@@ -53,6 +55,17 @@ class Scheme(Spec):
         default=None, gt=0, le=1, description="int8-static, method moving-average: how much each batch counts"
     )
 
+    bits: Literal[4, 8] | None = Field(default=None, description="weights-only: of a weight")
+    block_size: BlockSize | None = Field(default=None, description="weights-only: weights that share a scale")
+    algorithm: Algorithm | None = Field(default=None, description="weights-only: how weights are rounded")
+    accuracy_level: int | None = Field(
+        default=None,
+        ge=0,
+        le=4,
+        description="weights-only, rtn and gptq: least precision of the products: 1 float32, 2 float16, 3 bfloat16, "
+        "4 int8; the provider's choice when left out",
+    )
+
     @model_validator(mode="before")
     @classmethod
     def _fill_defaults(cls, data: Any) -> Any:
@@ -71,6 +84,10 @@ class Scheme(Spec):
         for option, other, value, _ in DEPENDENT:
             if option in given and getattr(self, other) != value:
                 raise ValueError(f"{option} has no effect with {other} {getattr(self, other)!r}")
+        if self.algorithm == "hqq":
+            for option in ("accuracy_level", "symmetric_weights"):
+                if option in given:
+                    raise ValueError(f"{option} has no effect with algorithm 'hqq'")
         if self.kind == "int8-dynamic" and self.weight_type not in ("int8", "uint8"):
             raise ValueError(f"weight_type {self.weight_type!r} is none of int8-dynamic's (int8, uint8)")
         return self
@@ -84,7 +101,7 @@ class Scheme(Spec):
     @property
     def needs_calibration(self) -> bool:
         """True when ranges have to be observed on data before the model can be built."""
-        return self.kind == "int8-static"
+        return self.kind in ("int8-static", "fp8") or self.algorithm == "gptq"
 
     def options(self) -> dict[str, Any]:
         """Every option in effect, without the name: what the artifact depends on."""

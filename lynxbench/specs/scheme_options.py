@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-SchemeKind = Literal["fp32", "fp16", "int8-dynamic", "int8-static"]
+SchemeKind = Literal["fp32", "fp16", "bf16", "fp8", "int8-dynamic", "int8-static", "weights-only"]
 CalibrationMethod = Literal["minmax", "moving-average", "percentile", "entropy", "distribution"]
+Algorithm = Literal["rtn", "hqq", "gptq"]
+BlockSize = Literal[16, 32, 64, 128, 256]
 OpTypes = Literal["all"] | tuple[str, ...]
 WeightType = Literal["int8", "uint8", "int16", "uint16", "int4", "uint4"]
 ActivationType = Literal["int8", "uint8", "int16", "uint16"]
@@ -18,6 +20,8 @@ _INTEGER = _MIXED | {"weight_type", "per_channel", "reduce_range"}
 OPTIONS: Mapping[str, frozenset[str]] = {
     "fp32": frozenset(),
     "fp16": frozenset({"keep_io_types", "op_types_kept_float"}),
+    "bf16": frozenset({"keep_io_types", "op_types_kept_float"}),
+    "fp8": _MIXED,
     "int8-dynamic": _INTEGER,
     "int8-static": _INTEGER
     | {
@@ -29,12 +33,17 @@ OPTIONS: Mapping[str, frozenset[str]] = {
         "symmetric_activations",
         "symmetric_weights",
     },
+    "weights-only": frozenset(
+        {"bits", "block_size", "algorithm", "accuracy_level", "symmetric_weights", "op_types", "nodes_kept_float"}
+    ),
 }
 
 DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "fp32": {},
     # Graph inputs and outputs stay fp32: the latency then includes the casts that a user would pay for.
     "fp16": {"keep_io_types": True, "op_types_kept_float": ()},
+    "bf16": {"keep_io_types": True, "op_types_kept_float": ()},
+    "fp8": {"op_types": ("Conv", "Gemm", "MatMul")},
     "int8-dynamic": {"weight_type": "int8", "per_channel": True, "reduce_range": False, "op_types": "all"},
     # u8 activations with s8 weights is the pair that x86 kernels run fast; ONNX Runtime's own default is not.
     "int8-static": {
@@ -46,6 +55,8 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
         "format": "qdq",
         "method": "minmax",
     },
+    # ONNX Runtime's own. Embeddings stay in float, as they cost no products.
+    "weights-only": {"bits": 4, "block_size": 128, "algorithm": "rtn", "op_types": ("MatMul",)},
 }
 
 # Options that belong to one value of another: (option, the other, its value, the default then).
@@ -85,9 +96,13 @@ def filled(data: Mapping[str, Any]) -> dict[str, Any]:
     for option, other, value, default in DEPENDENT:
         if option in OPTIONS[kind] and given.get(other) == value:
             given.setdefault(option, default)
+    if kind == "weights-only" and given["algorithm"] != "hqq":
+        # ONNX Runtime's own for rtn; of its gptq, the one that works.
+        given.setdefault("symmetric_weights", given["algorithm"] == "gptq")
     unsaid: dict[str, Any] = {"symmetric_activations": False, "nodes_kept_float": []}
-    if kind.startswith("int8"):
+    if kind.startswith(("int8", "fp8")):
         unsaid["op_types_kept_float"] = []
+    if kind == "int8-static":
         # What ONNX Runtime does with weights of a signed type, unless told otherwise.
         unsaid["symmetric_weights"] = not str(given.get("weight_type")).startswith("u")
     for option, same in unsaid.items():

@@ -91,6 +91,9 @@ def test_overlap_and_too_few_samples_end_decision_grade(changes: dict[str, int])
     assert disclose(record).decision_grade is False
     # A scheme that is not calibrated cannot be spoilt by it.
     assert disclose(record | {"scheme_kind": "fp16"}).decision_grade is True
+    assert disclose(record | {"scheme_kind": "weights-only", "calibration": None}).decision_grade is True
+    for kind in ("fp8", "weights-only"):
+        assert failing(record | {"scheme_kind": kind}) == ["calibration"]
 
 
 def test_a_declared_stratum_without_a_score_is_not_disclosed() -> None:

@@ -52,14 +52,20 @@ USE = 'name = "m"\nmetric = "top-1"\ndirection = "higher-is-better"\n'
                 "kind",
                 "not a known value",
                 "'int8-statc'",
-                "fp32, fp16, int8-dynamic, int8-static",
+                "fp32, fp16, bf16, fp8, int8-dynamic, int8-static, weights-only",
                 "did you mean 'int8-static'?",
             ),
         ),
         (
             Scheme,
             'name = "s"\nkind = { a = 1 }',
-            Problem("x.toml", "kind", "not a known value", "{ a = 1 }", "fp32, fp16, int8-dynamic, int8-static"),
+            Problem(
+                "x.toml",
+                "kind",
+                "not a known value",
+                "{ a = 1 }",
+                "fp32, fp16, bf16, fp8, int8-dynamic, int8-static, weights-only",
+            ),
         ),
         (
             TestSet,
