@@ -21,6 +21,7 @@ from lynxbench.quantization.artifacts import (
     model_files,
     write_durably,
 )
+from lynxbench.quantization.bfloat import BFLOAT16, to_bfloat16
 from lynxbench.quantization.calibration import CalibrationData
 from lynxbench.quantization.check import check
 from lynxbench.quantization.failures import failing_as, remarks
@@ -111,7 +112,7 @@ def build_artifact(
     quantized = _count_quantized(artifact, job)
     with job.phase("check"):
         feed = next(calibration.feeds(), None) if calibration is not None else None
-        ran, noted = check(content, source.SerializeToString(), feed, threads)
+        ran, noted = check(content, source.SerializeToString(), feed, threads, kind=scheme.kind)
         job.warnings.extend(noted)
     out_path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".build-", dir=out_path.parent) as scratch:
@@ -161,7 +162,7 @@ def _rewritten(job: _Job, source: Any, source_sha256: str) -> Any:
         present = {node.op_type for node in prepared.graph.node}
         absent = sorted(set(scheme.op_types_kept_float) - present)
         job.warnings.extend(f"op_types_kept_float: the model has no {op_type}" for op_type in absent)
-    if scheme.kind == "int8-static":
+    if scheme.kind in ("int8-static", "fp8"):
         op_types = convert.declared_op_types(prepared, scheme)
         with job.phase("calibrate"):
             ranges = _ranges(job, prepared, op_types)
@@ -174,6 +175,8 @@ def _rewritten(job: _Job, source: Any, source_sha256: str) -> Any:
     with job.phase("convert"), remarks(job.warnings):
         if scheme.kind == "fp16":
             artifact = convert.to_float16(prepared, scheme)
+        elif scheme.kind == "bf16":
+            artifact = to_bfloat16(prepared, scheme)
         elif scheme.kind == "int8-dynamic":
             artifact = convert.to_int8_dynamic(prepared, scheme, job.kept_float)
         elif scheme.kind == "weights-only":
@@ -195,6 +198,7 @@ def _ranges(job: _Job, prepared: Any, op_types: tuple[str, ...]) -> Ranges:
         observation(prepared, op_types),
         job.calibration,
         method=job.scheme.method or "minmax",
+        spreads=job.scheme.kind == "fp8",
         percentile=job.scheme.percentile,
         averaging_constant=job.scheme.averaging_constant,
         threads=job.threads,
@@ -209,10 +213,16 @@ def _count_quantized(artifact: Any, job: _Job) -> int:
         return 0
     if scheme.kind == "fp16":
         count = nodes_in_half(artifact)
+    elif scheme.kind == "bf16":
+        count = nodes_in_half(artifact, BFLOAT16)
     elif scheme.kind == "weights-only":
         count = sum(number for op_type, number in op_counts(artifact).items() if op_type in BLOCK_OPS)
     else:
-        count = _between_casts(artifact, job) if scheme.format == "qdq" else nodes_on_integers(artifact)
+        count = (
+            _between_casts(artifact, job)
+            if scheme.format == "qdq" or scheme.kind == "fp8"
+            else nodes_on_integers(artifact)
+        )
     if count == 0:
         present = ", ".join(op_counts(artifact))
         raise CellError("unsupported", f"{scheme.kind} changed no node of this model (its op types: {present})")
@@ -232,4 +242,8 @@ def _between_casts(artifact: Any, job: _Job) -> int:
 def _disclosed(scheme: Scheme, calibration: CalibrationData | None) -> dict[str, Any] | None:
     if calibration is None or not scheme.needs_calibration:
         return None
-    return {"digest": calibration.digest, "count": calibration.count, "method": scheme.method or scheme.algorithm}
+    return {
+        "digest": calibration.digest,
+        "count": calibration.count,
+        "method": scheme.method or scheme.algorithm or "distribution",
+    }

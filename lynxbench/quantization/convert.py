@@ -34,7 +34,8 @@ def quantizable_op_types(scheme: Scheme) -> frozenset[str]:
         return frozenset(registry.IntegerOpsRegistry)
     if scheme.format == "qoperator":
         return frozenset(registry.QLinearOpsRegistry)
-    return frozenset(registry.QLinearOpsRegistry) | frozenset(registry.QDQRegistry)
+    both = frozenset(registry.QLinearOpsRegistry) | frozenset(registry.QDQRegistry)
+    return both - {"Softmax"} if scheme.kind == "fp8" else both  # see `why_unsupported`
 
 
 def declared_op_types(prepared: Any, scheme: Scheme) -> tuple[str, ...]:
@@ -54,7 +55,7 @@ def declared_op_types(prepared: Any, scheme: Scheme) -> tuple[str, ...]:
         return tuple(sorted(known - kept))
     if scheme.kind == "int8-dynamic":
         known |= {"Gemm"}  # rewritten as MatMul on the way
-    elif scheme.format == "qdq":
+    elif scheme.format != "qoperator":
         known |= present  # any op can stand between a QuantizeLinear and a DequantizeLinear
     for op_type in scheme.op_types:
         if op_type not in known:
@@ -99,7 +100,10 @@ def to_int8_dynamic(prepared: Any, scheme: Scheme, left_in_float: Collection[str
 
 
 def to_int8_static(prepared: Any, scheme: Scheme, ranges: Ranges, left_in_float: Collection[str]) -> Any:
-    """The model with int8 weights and activations on the given ranges; nodes named in `left_in_float` stay float."""
+    """The model with weights and activations in int8, or float8e4m3fn for fp8, on the given ranges.
+
+    Nodes named in `left_in_float` stay float.
+    """
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 
     with tempfile.TemporaryDirectory(prefix="lynxbench-quantize-") as folder, failing_as("quantizing"):
@@ -112,13 +116,13 @@ def to_int8_static(prepared: Any, scheme: Scheme, ranges: Ranges, left_in_float:
             # Ours stand in for the ranges that its own calibrators would find (and would need all activations for).
             calibration_data_reader=None,
             calibration_cache_path=observed,
-            calibrate_method=CalibrationMethod.MinMax,
-            quant_format=QuantFormat.QDQ if scheme.format == "qdq" else QuantFormat.QOperator,
+            calibrate_method=CalibrationMethod.Distribution if scheme.kind == "fp8" else CalibrationMethod.MinMax,
+            quant_format=QuantFormat.QOperator if scheme.format == "qoperator" else QuantFormat.QDQ,
             op_types_to_quantize=list(declared_op_types(prepared, scheme)),
             per_channel=bool(scheme.per_channel),
             reduce_range=bool(scheme.reduce_range),
-            activation_type=_type(scheme.activation_type, QuantType),
-            weight_type=_type(scheme.weight_type, QuantType),
+            activation_type=_type(scheme.activation_type or scheme.kind, QuantType),
+            weight_type=_type(scheme.weight_type or scheme.kind, QuantType),
             nodes_to_exclude=sorted(left_in_float),
             extra_options={
                 name: value
@@ -135,6 +139,8 @@ def to_int8_static(prepared: Any, scheme: Scheme, ranges: Ranges, left_in_float:
 def _type(name: str | None, types: Any) -> Any:
     """ONNX Runtime's name of an integer type: uint8 is QUInt8."""
     assert name is not None  # the kind's default at least
+    if name == "fp8":
+        return types.QFLOAT8E4M3FN
     return types["Q" + name.replace("uint", "UInt") if name[0] == "u" else "Q" + name.capitalize()]
 
 

@@ -59,11 +59,11 @@ def name_nodes(model: Any) -> None:
         taken.add(node.name)
 
 
-def nodes_in_half(model: Any) -> int:
-    """How many nodes compute in float16 (casts not counted)."""
+def nodes_in_half(model: Any, kind: int = FLOAT16) -> int:
+    """How many nodes compute in float16, or the element type `kind` (casts not counted)."""
     types = element_types(model)
     return sum(
-        node.op_type != "Cast" and any(types.get(name) == FLOAT16 for name in (*node.input, *node.output))
+        node.op_type != "Cast" and any(types.get(name) == kind for name in (*node.input, *node.output))
         for node in all_nodes(model.graph)
     )
 

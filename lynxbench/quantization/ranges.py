@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from lynxbench.quantization.calibration import CalibrationData
 from lynxbench.quantization.collect import Extremes, Reading, count_values, find_averages, find_extremes
 from lynxbench.quantization.histogram import Counts
 from lynxbench.quantization.observe import Observation, Range
-from lynxbench.quantization.thresholds import entropy_range, percentile_range
+from lynxbench.quantization.thresholds import entropy_range, percentile_range, spread
 
 
 @dataclass(frozen=True)
@@ -25,11 +25,13 @@ class Ranges:
     ranges      tensor → (lowest, highest), finite
     undefined   tensor → why it has no range
     types       tensor → "float32" or "float16"
+    spreads     tensor → standard deviation, where asked for
     """
 
     ranges: Mapping[str, Range]
     undefined: Mapping[str, str]
     types: Mapping[str, str]
+    spreads: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -49,15 +51,16 @@ def calibrated_ranges(
     method: str,
     percentile: float | None = None,
     averaging_constant: float | None = None,
+    spreads: bool = False,
     threads: int = 1,
     cache: Kept | None = None,
 ) -> Ranges:
     """The range of every tensor that the quantizer may ask about.
 
     `method` is minmax, moving-average (with `averaging_constant`), distribution, percentile (with `percentile` in per
-    cent) or entropy. The last two read the data twice, the others once; what a pass found is kept in `cache` for every
-    scheme that asks the same (the first pass is the same for all methods but moving-average). Raises `CellError` when
-    there is no data or the model does not take it.
+    cent) or entropy; with `spreads`, standard deviations are found, too. Percentile, entropy and spreads read the data
+    twice, the others once; what a pass found is kept in `cache` for every scheme that asks the same (the first pass is
+    the same for all methods but moving-average). Raises `CellError` when there is no data or the model refuses it.
     """
     if not observed.tensors:
         return Ranges(observed.fixed, {}, observed.types)
@@ -72,13 +75,33 @@ def calibrated_ranges(
     counts = None
     if method != "percentile":
         percentile = None  # decides which bins are counted one by one, and entropy needs them all
-    if method in ("percentile", "entropy"):
-        asked = (*asked, method, percentile)
+    if method in ("percentile", "entropy") or spreads:
+        # Whole histograms are the same for all who need every bin; their name is entropy's, who was there first.
+        asked = (*asked, "percentile" if percentile is not None else "entropy", percentile)
         arrays = _kept_arrays(
             cache, "counts", asked, lambda: {"counts": count_values(reading, tensors, extremes, percentile)}
         )
         counts = arrays["counts"]
-    return ranges_from(observed, extremes, counts, method=method, percentile=percentile)
+    found = ranges_from(observed, extremes, None if spreads else counts, method=method, percentile=percentile)
+    return _with_spreads(found, observed, extremes, counts) if spreads and counts is not None else found
+
+
+def _with_spreads(ranges: Ranges, observed: Observation, extremes: Extremes, counts: Counts) -> Ranges:
+    """With standard deviations; tensors of nothing but one value have none that a float8 scale can be made of."""
+    roots = {
+        name: spread(counts[index], extremes.largest[index])
+        for index, name in enumerate(observed.tensors)
+        if extremes.largest[index] > 0
+    }
+    spreads, undefined = {}, dict(ranges.undefined)
+    for name, derived in observed.derived.items():
+        found = roots.get(derived.root, 0.0)
+        if name in ranges.ranges and found > 0:
+            spreads[name] = derived.range_from((0.0, found))[1]
+        else:
+            undefined.setdefault(name, "its values do not differ")
+    kept = {name: ends for name, ends in ranges.ranges.items() if name in spreads}
+    return replace(ranges, ranges=kept, undefined=undefined, spreads=spreads)
 
 
 def ranges_from(
@@ -118,14 +141,21 @@ def ranges_from(
 
 
 def write_for_onnxruntime(ranges: Ranges, path: Path) -> None:
-    """Write the ranges as ONNX Runtime's calibration cache, as if found by MinMax: only the ends are used."""
+    """Write the ranges as ONNX Runtime's calibration cache, as if found by MinMax: only the ends are used.
+
+    With spreads as if found by Distribution, the only method that float8 takes: only the spreads are used.
+    """
     from onnxruntime.quantization.calibrate import CalibrationMethod, TensorData, TensorsData, save_tensors_data
 
     data = {}
     for name, (lowest, highest) in sorted(ranges.ranges.items()):
         dtype = np.dtype(ranges.types[name])
-        data[name] = TensorData(lowest=np.array(lowest, dtype), highest=np.array(highest, dtype))
-    save_tensors_data(TensorsData(CalibrationMethod.MinMax, data), path)
+        given = {"lowest": np.array(lowest, dtype), "highest": np.array(highest, dtype)}
+        if ranges.spreads:
+            given |= {"avg": np.array(0, dtype), "std": np.array(ranges.spreads[name], dtype)}
+        data[name] = TensorData(**given)
+    method = CalibrationMethod.Distribution if ranges.spreads else CalibrationMethod.MinMax
+    save_tensors_data(TensorsData(method, data), path)
 
 
 def _clipped(ends: Range, lowest: float, highest: float) -> Range:

@@ -19,8 +19,6 @@ def why_unsupported(scheme: Scheme) -> str | None:
             kind = getattr(scheme, f"{what}_type")
             if kind not in _EIGHT_BITS:
                 return f"ONNX Runtime writes {kind} {what}s only in format qdq"
-    if scheme.kind in ("bf16", "fp8"):
-        return f"{scheme.kind} is not written yet"
     if scheme.kind == "weights-only":
         return _why_no_blocks(scheme)
     if scheme.kind == "fp8" and "Softmax" in (scheme.op_types or ()):

@@ -28,6 +28,14 @@ def percentile_range(counts: Counts, largest: float, percentile: float) -> tuple
     return float(ends[np.searchsorted(shares, cut)]), float(ends[np.searchsorted(shares, 1.0 - cut)])
 
 
+def spread(counts: Counts, largest: float) -> float:
+    """The standard deviation of what was counted, each value taken for the middle of its bin."""
+    ends = edges(largest)
+    middles = (ends[:-1] + ends[1:]) * 0.5
+    mean = (counts * middles).sum() / counts.sum()
+    return float(((counts * middles**2).sum() / counts.sum() - mean**2) ** 0.5)
+
+
 def entropy_range(counts: Counts, largest: float) -> tuple[float, float]:
     """The range around zero whose quantization to `LEVELS` levels loses least information about the values.
 

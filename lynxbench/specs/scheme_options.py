@@ -21,7 +21,7 @@ OPTIONS: Mapping[str, frozenset[str]] = {
     "fp32": frozenset(),
     "fp16": frozenset({"keep_io_types", "op_types_kept_float"}),
     "bf16": frozenset({"keep_io_types", "op_types_kept_float"}),
-    "fp8": _MIXED,
+    "fp8": _MIXED | {"per_channel"},
     "int8-dynamic": _INTEGER,
     "int8-static": _INTEGER
     | {
@@ -43,7 +43,7 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     # Graph inputs and outputs stay fp32: the latency then includes the casts that a user would pay for.
     "fp16": {"keep_io_types": True, "op_types_kept_float": ()},
     "bf16": {"keep_io_types": True, "op_types_kept_float": ()},
-    "fp8": {"op_types": ("Conv", "Gemm", "MatMul")},
+    "fp8": {"per_channel": True, "op_types": ("Conv", "Gemm", "MatMul")},
     "int8-dynamic": {"weight_type": "int8", "per_channel": True, "reduce_range": False, "op_types": "all"},
     # u8 activations with s8 weights is the pair that x86 kernels run fast; ONNX Runtime's own default is not.
     "int8-static": {

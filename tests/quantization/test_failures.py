@@ -203,6 +203,6 @@ def test_what_libraries_log_is_collected_and_not_printed(capsys: pytest.CaptureF
 
 def test_nothing_is_printed_by_a_build(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     path = put(tmp_path, conv_net())
-    for kind in ("fp32", "fp16", "int8-dynamic", "int8-static"):
+    for kind in ("fp32", "fp16", "bf16", "int8-dynamic", "int8-static", "weights-only"):
         build_artifact(path, scheme(kind), tmp_path / "out.onnx", calibration=data(pixels()))
     assert capfd.readouterr() == ("", "")
