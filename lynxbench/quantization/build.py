@@ -24,6 +24,7 @@ from lynxbench.quantization.artifacts import (
 from lynxbench.quantization.bfloat import BFLOAT16, to_bfloat16
 from lynxbench.quantization.calibration import CalibrationData
 from lynxbench.quantization.check import check
+from lynxbench.quantization.collect import Reading
 from lynxbench.quantization.failures import failing_as, remarks
 from lynxbench.quantization.graphs import (
     has_channel_scales,
@@ -37,6 +38,7 @@ from lynxbench.quantization.manifest import Manifest
 from lynxbench.quantization.observe import observation
 from lynxbench.quantization.prepare import LARGEST_MODEL_BYTES, prepared_model
 from lynxbench.quantization.ranges import Kept, Ranges, calibrated_ranges
+from lynxbench.quantization.smooth import smoothed
 from lynxbench.quantization.supported import why_unsupported
 from lynxbench.quantization.weights import BLOCK_OPS, to_weights_only
 from lynxbench.specs.scheme import Scheme
@@ -164,6 +166,8 @@ def _rewritten(job: _Job, source: Any, source_sha256: str) -> Any:
         job.warnings.extend(f"op_types_kept_float: the model has no {op_type}" for op_type in absent)
     if scheme.kind in ("int8-static", "fp8"):
         op_types = convert.declared_op_types(prepared, scheme)
+        if scheme.smooth_alpha is not None:
+            prepared = _smoothed(job, prepared, op_types)
         with job.phase("calibrate"):
             ranges = _ranges(job, prepared, op_types)
         without_range = {
@@ -184,6 +188,19 @@ def _rewritten(job: _Job, source: Any, source_sha256: str) -> Any:
         else:
             artifact = convert.to_int8_static(prepared, scheme, ranges, without_range | job.kept_float)
     return artifact
+
+
+def _smoothed(job: _Job, prepared: Any, op_types: tuple[str, ...]) -> Any:
+    """The smoothed model, which computes the same; its new nodes are noted as left in float."""
+    assert job.calibration is not None
+    assert job.scheme.smooth_alpha is not None
+    reading = Reading(prepared, job.calibration, job.threads)
+    with job.phase("smooth"):
+        found = smoothed(reading, job.scheme.smooth_alpha, op_types, job.kept_float)
+    job.warnings.extend(found.warnings)
+    # Quantized, they would read the very outliers that they are to take away.
+    job.kept_float |= found.inserted
+    return found.model
 
 
 def _ranges(job: _Job, prepared: Any, op_types: tuple[str, ...]) -> Ranges:

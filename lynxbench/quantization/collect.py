@@ -97,7 +97,7 @@ def _merged(reading: Reading, tensors: Sequence[str], merge: Callable[..., tuple
     infinite = np.zeros(n, dtype=np.bool_)
     batches = 0
     model = with_extremes(reading.prepared, tensors)
-    for _, (low, high, size) in _answered(reading, model, [MINIMA, MAXIMA, SIZES], optimize=False):
+    for _, (low, high, size) in answered(reading, model, [MINIMA, MAXIMA, SIZES], optimize=False):
         infinite |= (size > 0) & (np.isinf(low) | np.isinf(high))
         lowest, highest = merge(low, high, lowest, highest, (size > 0) & (low <= high))
         largest = np.maximum(largest, size * 4)
@@ -169,7 +169,7 @@ def _count(reading: Reading, counters: Mapping[str, Histogram | Tails], optimize
 
         if computed:
             model = with_outputs(reading.prepared, computed)
-            for feed, values in _answered(reading, model, computed, optimize=optimize):
+            for feed, values in answered(reading, model, computed, optimize=optimize):
                 count({**dict(zip(computed, values, strict=True)), **{name: feed[name] for name in given}})
         else:
             for feed in reading.data.feeds():
@@ -177,7 +177,7 @@ def _count(reading: Reading, counters: Mapping[str, Histogram | Tails], optimize
         count({})
 
 
-def _answered(
+def answered(
     reading: Reading, model: Any, outputs: Sequence[str], *, optimize: bool
 ) -> Iterator[tuple[Feed, list[Any]]]:
     """Each batch, and the model's answer to it."""

@@ -55,6 +55,13 @@ class Scheme(Spec):
         default=None, gt=0, le=1, description="int8-static, method moving-average: how much each batch counts"
     )
 
+    smooth_alpha: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="int8-static: SmoothQuant's share of outliers that moves from activations into weights; none when "
+        "left out, often 0.5",
+    )
     bits: Literal[4, 8] | None = Field(default=None, description="weights-only: of a weight")
     block_size: BlockSize | None = Field(default=None, description="weights-only: weights that share a scale")
     algorithm: Algorithm | None = Field(default=None, description="weights-only: how weights are rounded")

@@ -32,6 +32,7 @@ OPTIONS: Mapping[str, frozenset[str]] = {
         "averaging_constant",
         "symmetric_activations",
         "symmetric_weights",
+        "smooth_alpha",
     },
     "weights-only": frozenset(
         {"bits", "block_size", "algorithm", "accuracy_level", "symmetric_weights", "op_types", "nodes_kept_float"}
