@@ -166,7 +166,7 @@ def show(
 @app.command("list")
 def list_(
     what: Annotated[str, typer.Argument(help="models, rubrics, schemes, executors or suites")],
-    suite: Annotated[str, typer.Option(help="whose models and schemes")] = "starter",
+    suite: Annotated[str | None, typer.Option(help="whose models (starter's) and schemes (every kind)")] = None,
     rubrics: Folder = None,
     executors: Folder = None,
     json_: Json = False,

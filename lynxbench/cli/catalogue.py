@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from lynxbench.cli.schemes import kinds_as_text, scheme_kinds
 from lynxbench.cli.text import plain
 from lynxbench.errors import DeclarationError, Problem, UsageError
 from lynxbench.specs.base import Spec, build, did_you_mean
@@ -20,7 +21,7 @@ KINDS = ("models", "rubrics", "schemes", "executors", "suites")
 DECLARATIONS: dict[str, type[Spec]] = {"suite": Suite, "rubric": Rubric, "executor": ExecutorSpec}
 
 
-def list_command(what: str, *, suite: str, rubrics: Path | None, executors: Path | None, as_json: bool) -> int:
+def list_command(what: str, *, suite: str | None, rubrics: Path | None, executors: Path | None, as_json: bool) -> int:
     """Print the names and the essentials of one kind of declaration."""
     if what not in KINDS:
         raise UsageError(
@@ -30,13 +31,16 @@ def list_command(what: str, *, suite: str, rubrics: Path | None, executors: Path
     if as_json:
         print(json.dumps(rows, indent=2))
         return 0
+    if what == "schemes" and suite is None:
+        print(kinds_as_text(rows))
+        return 0
     width = max((len(row["name"]) for row in rows), default=0)
     for row in rows:
         print(f"{row['name']:<{width}}  {plain(row['about'])}")
     return 0
 
 
-def _rows(what: str, suite: str, rubrics: Path | None, executors: Path | None) -> list[dict[str, Any]]:
+def _rows(what: str, suite: str | None, rubrics: Path | None, executors: Path | None) -> list[dict[str, Any]]:
     if what == "suites":
         loaded = [build(Suite, read_toml(file), str(file)) for file in builtin_suites().values()]
         return [{"name": s.name, "version": s.version, "about": s.description} for s in loaded]
@@ -59,7 +63,9 @@ def _rows(what: str, suite: str, rubrics: Path | None, executors: Path | None) -
             {"name": name, "about": f"{d.spec.title} ({d.spec.provider})", "digest": d.digest, "file": str(d.file)}
             for name, d in sorted(declared.items())
         ]
-    file = suite_file(suite)
+    if what == "schemes" and suite is None:
+        return scheme_kinds()
+    file = suite_file(suite or "starter")
     spec = build(Suite, read_toml(file), str(file))
     if what == "schemes":
         return [

@@ -14,6 +14,7 @@ from lynxbench.specs.scheme_options import (
     DEPENDENT,
     FIRST_OPTIONS,
     OPTIONS,
+    VALUES,
     ActivationType,
     Algorithm,
     BlockSize,
@@ -95,8 +96,9 @@ class Scheme(Spec):
             for option in ("accuracy_level", "symmetric_weights"):
                 if option in given:
                     raise ValueError(f"{option} has no effect with algorithm 'hqq'")
-        if self.kind == "int8-dynamic" and self.weight_type not in ("int8", "uint8"):
-            raise ValueError(f"weight_type {self.weight_type!r} is none of int8-dynamic's (int8, uint8)")
+        for (kind, option), values in VALUES.items():
+            if self.kind == kind and getattr(self, option) not in values:
+                raise ValueError(f"{option} {getattr(self, option)!r} is none of {kind}'s ({', '.join(values)})")
         return self
 
     @model_serializer(mode="wrap")

@@ -60,6 +60,9 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "weights-only": {"bits": 4, "block_size": 128, "algorithm": "rtn", "op_types": ("MatMul",)},
 }
 
+# Where a kind takes fewer values than the option has: (kind, option) → those.
+VALUES: Mapping[tuple[str, str], tuple[str, ...]] = {("int8-dynamic", "weight_type"): ("int8", "uint8")}
+
 # Options that belong to one value of another: (option, the other, its value, the default then).
 DEPENDENT: tuple[tuple[str, str, str, Any], ...] = (
     ("percentile", "method", "percentile", 99.99),

@@ -19,13 +19,35 @@ from tests.running import ROOT, environment, lynxbench
 STARTER = ROOT / "lynxbench" / "suites" / "starter"
 
 
-@pytest.mark.parametrize("what", ["models", "rubrics", "schemes", "executors", "suites"])
+@pytest.mark.parametrize("what", ["models", "rubrics", "schemes --suite=starter", "executors", "suites"])
 def test_list_names_what_is_built_in(what: str, tmp_path: Path) -> None:
-    shown = lynxbench("list", what, home=tmp_path)
-    rows = lynxbench("list", what, "--json", home=tmp_path).json()
+    shown = lynxbench("list", *what.split(), home=tmp_path)
+    rows = lynxbench("list", *what.split(), "--json", home=tmp_path).json()
     assert shown.code == 0
     assert len(rows) == len(shown.out.splitlines()) > 0
     assert all(row["name"] in shown.out for row in rows)
+
+
+def test_list_schemes_shows_every_kind_with_its_options_and_when_it_pays(tmp_path: Path) -> None:
+    from lynxbench.specs.scheme import Scheme
+    from lynxbench.specs.scheme_options import OPTIONS
+
+    shown = lynxbench("list", "schemes", home=tmp_path)
+    rows = lynxbench("list", "schemes", "--json", home=tmp_path).json()
+    assert shown.code == 0
+    assert [row["name"] for row in rows] == list(OPTIONS)
+    for row in rows:
+        assert {option["name"] for option in row["options"]} == OPTIONS[row["name"]]
+        assert all(option["meaning"] for option in row["options"])
+        assert row["name"] in shown.out.splitlines()
+        assert row["pays"]
+        assert row["costs"]
+        said = {option["name"]: option["default"] for option in row["options"] if option["default"] is not None}
+        built = Scheme.model_validate({"name": "x", "kind": row["name"]})
+        assert {"kind": row["name"], **said} == built.options()
+    assert "measured on a 2-core AMD Zen 4 with VNNI, ONNX Runtime 1.32" in shown.out
+    assert "bfloat" in shown.out
+    assert max(map(len, shown.out.splitlines())) <= 120
 
 
 def test_list_of_something_else(tmp_path: Path) -> None:
