@@ -14,7 +14,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, numpy_helper
 
-from lynxbench.quantization import Manifest, build_artifact
+from lynxbench.quantization import CalibrationData, Manifest, build_artifact
 from lynxbench.specs.scheme import Scheme
 from tests.quantization.models import MODELS, data, saved, scheme
 
