@@ -8,7 +8,7 @@ import numpy as np
 
 from lynxbench.errors import CellError
 from lynxbench.quantization.failures import failing_as
-from lynxbench.quantization.graphs import FLOAT16, all_nodes, all_tensors, element_types
+from lynxbench.quantization.graphs import FLOAT16, all_nodes, all_tensors, element_types, with_opset
 from lynxbench.specs.scheme import Scheme
 
 BFLOAT16 = 16
@@ -19,21 +19,19 @@ _OPSET = 22
 def to_bfloat16(prepared: Any, scheme: Scheme) -> Any:
     """The model with bfloat16 weights and activations; op types whose ONNX definition has no bfloat16 stay float32."""
     import onnx
-    from onnx import numpy_helper, version_converter
+    from onnx import numpy_helper
     from onnxruntime.quantization.onnx_model import ONNXModel
     from onnxruntime.transformers import float16
 
     if FLOAT16 in element_types(prepared).values():
         raise CellError("unsupported", "the model computes in float16 already")
     with failing_as("converting to bfloat16"):
-        model = _in_standard_ops(prepared)
+        model = with_opset(prepared, _OPSET)
         opset = next(item.version for item in model.opset_import if item.domain in ("", "ai.onnx"))
-        if opset < _OPSET:
-            model = version_converter.convert_version(model, _OPSET)
         model = onnx.shape_inference.infer_shapes(model)
         exact = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
         types = {node.op_type for node in all_nodes(model.graph)}
-        kept = {op_type for op_type in types if not _takes_bfloat16(op_type, max(opset, _OPSET))}
+        kept = {op_type for op_type in types if not _takes_bfloat16(op_type, opset)}
         half = float16.convert_float_to_float16(
             model,
             keep_io_types=bool(scheme.keep_io_types),
@@ -47,19 +45,6 @@ def to_bfloat16(prepared: Any, scheme: Scheme) -> Any:
                 tensor.CopyFrom(_bfloat16(exact.get(tensor.name, numpy_helper.to_array(tensor)), tensor.name))
         _retype(half.graph)
     return half
-
-
-def _in_standard_ops(prepared: Any) -> Any:
-    """A copy without the domains that preparation lists and no node uses: onnx knows no versions of them."""
-    from onnx import ModelProto
-
-    model = ModelProto()
-    model.CopyFrom(prepared)
-    used = {node.domain for node in all_nodes(model.graph)} | {""}
-    kept = [item for item in model.opset_import if ("" if item.domain == "ai.onnx" else item.domain) in used]
-    del model.opset_import[:]
-    model.opset_import.extend(kept)
-    return model
 
 
 def _takes_bfloat16(op_type: str, opset: int) -> bool:

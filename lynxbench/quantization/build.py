@@ -33,7 +33,7 @@ from lynxbench.quantization.graphs import (
     nodes_on_integers,
     op_counts,
 )
-from lynxbench.quantization.kept import nodes_kept_float
+from lynxbench.quantization.kept import nodes_kept_float, nodes_without_spread
 from lynxbench.quantization.manifest import Manifest
 from lynxbench.quantization.observe import observation
 from lynxbench.quantization.prepare import LARGEST_MODEL_BYTES, prepared_model
@@ -175,6 +175,10 @@ def _rewritten(job: _Job, source: Any, source_sha256: str) -> Any:
             for node in prepared.graph.node
             if node.op_type in op_types and ranges.undefined.keys() & {*node.input, *node.output}
         }
+        if scheme.kind == "fp8":
+            alike = nodes_without_spread(prepared, op_types, bool(scheme.per_channel))
+            job.warnings.extend(f"left in float: {name}: values of a constant do not differ" for name in alike)
+            job.kept_float |= frozenset(alike)
         job.warnings.extend(f"left in float: nodes at {name}: {why}" for name, why in sorted(ranges.undefined.items()))
     with job.phase("convert"), remarks(job.warnings):
         if scheme.kind == "fp16":

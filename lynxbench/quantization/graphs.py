@@ -59,6 +59,24 @@ def name_nodes(model: Any) -> None:
         taken.add(node.name)
 
 
+def with_opset(model: Any, least: int) -> Any:
+    """A copy of the model whose ops are those of opset `least` or later; raises what onnx's converter raises.
+
+    Domains that preparation lists and no node uses are left out: onnx knows no versions of them.
+    """
+    from onnx import ModelProto, version_converter
+
+    copy = ModelProto()
+    copy.CopyFrom(model)
+    used = {node.domain for node in all_nodes(copy.graph)} | {"", "ai.onnx"}
+    kept = [item for item in model.opset_import if item.domain in used]
+    del copy.opset_import[:]
+    copy.opset_import.extend(kept)
+    if all(item.version >= least for item in kept if item.domain in ("", "ai.onnx")):
+        return copy
+    return version_converter.convert_version(copy, least)
+
+
 def nodes_in_half(model: Any, kind: int = FLOAT16) -> int:
     """How many nodes compute in float16, or the element type `kind` (casts not counted)."""
     types = element_types(model)

@@ -10,10 +10,13 @@ from typing import Any
 
 from lynxbench.quantization.calibration import CalibrationData, Feed
 from lynxbench.quantization.failures import failing_as
+from lynxbench.quantization.graphs import FLOAT, with_opset
 from lynxbench.specs.scheme import Scheme
 
 BLOCK_OPS = frozenset({"MatMulNBits", "GatherBlockQuantized"})
 _KNOWN = ("Gather", "MatMul")
+# Where int4 tensors begin, which GatherBlockQuantized reads.
+_GATHER_OPSET = 21
 
 
 class _Batches:
@@ -48,6 +51,14 @@ def to_weights_only(
         if node.name in left_in_float
     ]
     op_types = block_op_types(scheme)
+    tables = _tables(prepared) - set(left_in_float) if "Gather" in op_types else set()
+    if tables:
+        excluded += [node.name for node in prepared.graph.node if node.op_type == "Gather" and node.name not in tables]
+        with failing_as(f"raising the opset to {_GATHER_OPSET}"):
+            model = ONNXModel(with_opset(prepared, _GATHER_OPSET))
+    else:
+        # Without one, ONNX Runtime would change the opset for nothing.
+        op_types = tuple(op_type for op_type in op_types if op_type != "Gather")
     config: Any = None
     if scheme.algorithm == "hqq":
         config = nbits.HQQWeightOnlyQuantConfig(
@@ -77,6 +88,14 @@ def to_weights_only(
         done = ONNXModel(quantizer.model.model)
         done.clean_initializers()  # GPTQ leaves the float weights behind
     return done.model
+
+
+def _tables(prepared: Any) -> set[str]:
+    """The names of Gather nodes that read a constant table of floats."""
+    constants = {
+        tensor.name for tensor in prepared.graph.initializer if tensor.data_type == FLOAT and len(tensor.dims) > 1
+    }
+    return {node.name for node in prepared.graph.node if node.op_type == "Gather" and node.input[0] in constants}
 
 
 def check_op_types(scheme: Scheme) -> str | None:

@@ -125,7 +125,7 @@ def test_fp8_is_sound_and_computes_what_the_reference_does(name: str, tmp_path: 
 
 def test_fp8_before_a_clip_is_unsupported(tmp_path: Path) -> None:
     model, calibration = saved(tmp_path, "conv")
-    with pytest.raises(CellError, match="does not load it") as caught:
+    with pytest.raises(CellError, match="a Clip or Relu right before") as caught:
         build_artifact(model, scheme("fp8"), tmp_path / "out.onnx", calibration=calibration)
     assert caught.value.status == "unsupported"
     assert why_unsupported(scheme("fp8", op_types=("Softmax",))) is not None
@@ -137,3 +137,22 @@ def test_fp8_leaves_a_constant_tensor_in_float(tmp_path: Path) -> None:
     feeds = [{"x": np.zeros((2, 10), dtype=np.float32)}]
     manifest = build_artifact(model, scheme("fp8"), tmp_path / "out.onnx", calibration=data(feeds))
     assert any("left in float: nodes at x: its values do not differ" in warning for warning in manifest.warnings)
+
+
+@pytest.mark.parametrize("per_channel", [True, False])
+def test_fp8_leaves_weights_without_spread_in_float(per_channel: bool, tmp_path: Path) -> None:
+    make = Maker()
+    pruned = make.rng.standard_normal((10, 6)).astype(np.float32)
+    pruned[:, 2] = 0
+    one = make.op("MatMul", "x", make.constant(pruned))
+    two = make.op("MatMul", "x", make.constant(np.full((10, 6), 0.5, dtype=np.float32)))
+    both = make.op("Add", make.op("MatMul", "x", make.weight(10, 6)), make.op("Add", one, two))
+    onnx.save(make.model([info("x", ["n", 10])], [info(both, ["n", 6])]), tmp_path / "model.onnx")
+    _, calibration = saved(tmp_path, "mlp")
+    wish = scheme("fp8", per_channel=per_channel)
+    manifest = build_artifact(tmp_path / "model.onnx", wish, tmp_path / "out.onnx", calibration=calibration)
+    assert manifest.nodes_quantized == (1 if per_channel else 2)
+    assert sum("values of a constant do not differ" in warning for warning in manifest.warnings) == 3 - (
+        manifest.nodes_quantized
+    )
+    assert not any("NaN" in warning for warning in manifest.warnings)

@@ -14,7 +14,7 @@ from onnxruntime.quantization.onnx_model import ONNXModel
 
 from lynxbench.errors import CellError
 from lynxbench.quantization import build_artifact, supported, why_unsupported
-from tests.quantization.models import MODELS, saved, scheme
+from tests.quantization.models import MODELS, Maker, info, saved, scheme
 from tests.quantization.test_build import Built
 
 
@@ -173,3 +173,19 @@ def test_nothing_to_quantize_and_twice(tmp_path: Path, capfd: pytest.CaptureFixt
     wanted = scheme("weights-only", op_types=("Gather",))
     with pytest.raises(CellError, match="changed no node"):
         build_artifact(model, wanted, tmp_path / "out.onnx", calibration=None)
+
+
+def test_embeddings_raise_the_opset_of_the_whole_model(tmp_path: Path) -> None:
+    """ReduceMean's axes became an input in opset 18; int4 came in 21."""
+    make = Maker()
+    rows = make.op("Gather", make.weight(40, 16), "ids")
+    mean = make.op("ReduceMean", make.op("MatMul", rows, make.weight(16, 8)), axes=[1])
+    ids = info("ids", ["n", "tokens"], onnx.TensorProto.INT64)
+    onnx.save(make.model([ids], [info(mean, ["n", 1, 8])]), tmp_path / "model.onnx")
+    wanted = scheme("weights-only", op_types="all", block_size=16)
+    manifest = build_artifact(tmp_path / "model.onnx", wanted, tmp_path / "out.onnx", calibration=None)
+    assert (manifest.nodes_quantized, manifest.ran) == (2, True)
+    # Where no table is to be quantized, nothing is raised.
+    model, _ = saved(tmp_path, "mlp")
+    build_artifact(model, wanted, tmp_path / "out.onnx", calibration=None)
+    assert onnx.load(tmp_path / "out.onnx").opset_import[0].version == 17
