@@ -1,0 +1,167 @@
+"""Every scheme on every model of the starter suite: does it run, and if not, why? `--write` makes docs/support.md.
+
+Each cell is a real sweep's record: built, opened, run, scored and timed on the CPU provider. Status and verdict are
+kept, times are not: they are another page's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "support.md"
+STARTER = ROOT / "lynxbench" / "suites" / "starter.toml"
+
+# Every kind, and every value of an option that decides whether a scheme can be had.
+SCHEMES: Mapping[str, Mapping[str, Any]] = {
+    "fp32": {"kind": "fp32"},
+    "fp16": {"kind": "fp16"},
+    "bf16": {"kind": "bf16"},
+    "fp8": {"kind": "fp8"},
+    "int8-dynamic": {"kind": "int8-dynamic"},
+    "int8-dynamic u8": {"kind": "int8-dynamic", "weight_type": "uint8"},
+    "int8-static (u8s8, per channel)": {"kind": "int8-static"},
+    "per tensor": {"kind": "int8-static", "per_channel": False},
+    "s8s8": {"kind": "int8-static", "activation_type": "int8"},
+    "u8u8": {"kind": "int8-static", "weight_type": "uint8"},
+    "s8u8": {"kind": "int8-static", "activation_type": "int8", "weight_type": "uint8"},
+    "u16s8": {"kind": "int8-static", "activation_type": "uint16"},
+    "u8s4": {"kind": "int8-static", "weight_type": "int4"},
+    "QOperator": {"kind": "int8-static", "format": "qoperator"},
+    "symmetric activations": {"kind": "int8-static", "symmetric_activations": True},
+    "reduced range": {"kind": "int8-static", "reduce_range": True},
+    "moving average": {"kind": "int8-static", "method": "moving-average"},
+    "percentile": {"kind": "int8-static", "method": "percentile"},
+    "entropy": {"kind": "int8-static", "method": "entropy"},
+    "distribution": {"kind": "int8-static", "method": "distribution"},
+    "SmoothQuant": {"kind": "int8-static", "smooth_alpha": 0.5},
+    "MatMul and Gemm only": {"kind": "int8-static", "op_types": ["MatMul", "Gemm"]},
+    "weights-only, 4 bits rtn": {"kind": "weights-only"},
+    "weights-only, 8 bits rtn": {"kind": "weights-only", "bits": 8},
+    "weights-only, 4 bits hqq": {"kind": "weights-only", "algorithm": "hqq"},
+    "weights-only, 4 bits gptq": {"kind": "weights-only", "algorithm": "gptq"},
+}
+LONGEST_REASON = 240
+PROTOCOL = {
+    "block_s": 0.005,
+    "minimum_rounds": 2,
+    "time_limit_s": 0.01,
+    "warm_up_s": 0.01,
+    "warm_up_runs": 2,
+    "test_set": "quick",
+}
+
+
+def name_of(scheme: str) -> str:
+    """A scheme's title as a name."""
+    return "".join(c if c.isalnum() else "-" for c in scheme).strip("-").replace("--", "-").replace("--", "-")
+
+
+def suite(models: Sequence[str] | None = None) -> dict[str, Any]:
+    """The starter suite with all schemes, one sample at a time."""
+    data = tomllib.loads(STARTER.read_text())
+    data["name"] = "support"
+    data["schemes"] = [{"name": name_of(title), **options} for title, options in SCHEMES.items()]
+    data["scenarios"] = [{"name": "single-stream", "kind": "single-stream"}]
+    data["protocol"] = PROTOCOL
+    data.pop("budgets", None)
+    for workload in data["workloads"]:
+        workload.pop("schemes", None)
+        workload.pop("scenarios", None)
+        if models is not None:
+            workload["models"] = [model for model in workload["models"] if model in models]
+    data["workloads"] = [workload for workload in data["workloads"] if workload["models"]]
+    return data
+
+
+def toml(data: Mapping[str, Any]) -> str:
+    """`data` as TOML: plain keys first, then tables."""
+
+    def value(item: Any) -> str:
+        if isinstance(item, Mapping):
+            return "{ " + ", ".join(f"{json.dumps(key)} = {value(inner)}" for key, inner in item.items()) + " }"
+        if isinstance(item, list):
+            return "[" + ", ".join(map(value, item)) + "]"
+        return json.dumps(item, ensure_ascii=False)
+
+    lines = [f"{key} = {value(item)}" for key, item in data.items()]
+    return "\n".join(lines) + "\n"
+
+
+def measured(folder: Path, models: Sequence[str] | None = None) -> list[dict[str, Any]]:
+    """The records of the sweep, by `lynxbench sweep` in `folder`."""
+    (folder / "support.toml").write_text(toml(suite(models)))
+    command = [sys.executable, "-m", "lynxbench", "sweep", "support.toml", "--json", "--out", "out"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode not in (0, 3):
+        raise SystemExit(done.stderr)
+    import pyarrow.parquet as pq
+
+    rows: list[dict[str, Any]] = pq.read_table(folder / "out" / "records.parquet").to_pylist()
+    return sorted(rows, key=lambda row: int(row["position"]))
+
+
+def cell(record: Mapping[str, Any]) -> str:
+    """What a record says about its scheme in a word."""
+    return str(record["verdict"]) if record["status"] == "ok" else f"*{record['status']}*"
+
+
+def page(records: Sequence[Mapping[str, Any]]) -> str:
+    """docs/support.md."""
+    import onnxruntime
+
+    models = list(dict.fromkeys((record["task"], record["model"]) for record in records))
+    by = {(record["scheme"], record["model"]): record for record in records}
+    lines = [
+        "# Which scheme runs on what",
+        "",
+        "Every scheme on every model of the `starter` suite, on the CPU provider of ONNX Runtime "
+        f"{onnxruntime.__version__}:",
+        "each cell is a record of a real sweep on the quick test set. `robust`, `fragile` and `inconclusive` are its",
+        "verdicts; *unsupported* and *failed* have a reason, which stands below and in the record. Made by",
+        "`python benchmarks/support.py --write`; how fast each scheme is: `lynxbench list schemes`.",
+        "",
+        "| scheme | " + " | ".join(f"{task}: {model}" for task, model in models) + " |",
+        "| --- |" + " --- |" * len(models),
+    ]
+    for title in SCHEMES:
+        cells = [cell(by[name_of(title), model]) for _, model in models]
+        lines.append(f"| {title} | " + " | ".join(cells) + " |")
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for title in SCHEMES:
+        for _, model in models:
+            record = by[name_of(title), model]
+            if record["status"] != "ok":
+                reasons.setdefault((title, str(record["reason"])), []).append(str(model))
+    lines += ["", "## Reasons", ""]
+    for (title, reason), where in reasons.items():
+        on = "all" if len(where) == len(models) else ", ".join(where)
+        plain = " ".join(reason.split())
+        lines.append(
+            f"- **{title}** ({on}): {plain if len(plain) <= LONGEST_REASON else plain[:LONGEST_REASON] + ' …'}"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Measure, print, and write the page with `--write`."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--write", action="store_true", help="write docs/support.md")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        text = page(measured(Path(folder)))
+    print(text)
+    if options.write:
+        PAGE.write_text(text)
+
+
+if __name__ == "__main__":
+    main()
