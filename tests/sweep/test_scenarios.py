@@ -242,3 +242,11 @@ def test_a_dry_run_tells_what_no_runtime_has_kernels_for(tmp_path: Path) -> None
     ran = lynxbench("sweep", "patterns.toml", "--dry-run", home=tmp_path)
     assert ran.code == 0, ran.err
     assert "no kernels for int8 activations with uint8 weights" in " ".join(ran.out.split())
+
+
+def test_bf16_on_the_cpu_is_unsupported_before_any_work(tmp_path: Path) -> None:
+    text = SUITE.replace("[[workloads]]", '[[schemes]]\nname = "bf16"\nkind = "bf16"\n\n[[workloads]]')
+    (tmp_path / "patterns.toml").write_text(text)
+    ran = lynxbench("sweep", "patterns.toml", "--dry-run", home=tmp_path)
+    assert ran.code == 0, ran.err
+    assert "executor cpu does not run bf16" in " ".join(ran.out.split())
