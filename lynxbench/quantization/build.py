@@ -21,18 +21,13 @@ from lynxbench.quantization.artifacts import (
     model_files,
     write_durably,
 )
-from lynxbench.quantization.bfloat import BFLOAT16, to_bfloat16
+from lynxbench.quantization.bfloat import to_bfloat16
 from lynxbench.quantization.calibration import CalibrationData
 from lynxbench.quantization.check import check
 from lynxbench.quantization.collect import Reading
+from lynxbench.quantization.counting import count_quantized
 from lynxbench.quantization.failures import failing_as, remarks
-from lynxbench.quantization.graphs import (
-    has_channel_scales,
-    nodes_between_casts,
-    nodes_in_half,
-    nodes_on_integers,
-    op_counts,
-)
+from lynxbench.quantization.graphs import op_counts
 from lynxbench.quantization.kept import nodes_kept_float, nodes_without_spread
 from lynxbench.quantization.manifest import Manifest
 from lynxbench.quantization.observe import observation
@@ -111,7 +106,8 @@ def build_artifact(
     else:
         artifact = _rewritten(job, source, source_sha256)
         content = artifact.SerializeToString(deterministic=True)
-    quantized = _count_quantized(artifact, job)
+    quantized, noted = count_quantized(artifact, scheme, job.kept_float)
+    job.warnings.extend(noted)
     with job.phase("check"):
         feed = next(calibration.feeds(), None) if calibration is not None else None
         ran, noted = check(content, source.SerializeToString(), feed, threads, kind=scheme.kind)
@@ -225,39 +221,6 @@ def _ranges(job: _Job, prepared: Any, op_types: tuple[str, ...]) -> Ranges:
         threads=job.threads,
         cache=cache,
     )
-
-
-def _count_quantized(artifact: Any, job: _Job) -> int:
-    """Nodes in the scheme's numbers; raises `CellError` when there are none, as that were fp32 under another name."""
-    scheme = job.scheme
-    if scheme.kind == "fp32":
-        return 0
-    if scheme.kind == "fp16":
-        count = nodes_in_half(artifact)
-    elif scheme.kind == "bf16":
-        count = nodes_in_half(artifact, BFLOAT16)
-    elif scheme.kind == "weights-only":
-        count = sum(number for op_type, number in op_counts(artifact).items() if op_type in BLOCK_OPS)
-    else:
-        count = (
-            _between_casts(artifact, job)
-            if scheme.format == "qdq" or scheme.kind == "fp8"
-            else nodes_on_integers(artifact)
-        )
-    if count == 0:
-        present = ", ".join(op_counts(artifact))
-        raise CellError("unsupported", f"{scheme.kind} changed no node of this model (its op types: {present})")
-    if scheme.per_channel and not has_channel_scales(artifact):
-        job.warnings.append("per_channel had no effect: no op of this model takes one scale a channel in this scheme")
-    return count
-
-
-def _between_casts(artifact: Any, job: _Job) -> int:
-    scheme = job.scheme
-    declared = set(scheme.op_types) if isinstance(scheme.op_types, tuple) else None
-    if scheme.op_types_kept_float:
-        declared = (declared or set(op_counts(artifact))) - set(scheme.op_types_kept_float)
-    return nodes_between_casts(artifact, declared, job.kept_float)
 
 
 def _disclosed(scheme: Scheme, calibration: CalibrationData | None) -> dict[str, Any] | None:
