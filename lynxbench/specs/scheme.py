@@ -50,7 +50,10 @@ class Scheme(Spec):
     reduce_range: bool | None = Field(default=None, description="7-bit weights, for x86 without VNNI")
     op_types: OpTypes | None = Field(default=None, description='op types to quantize: "all" or a list')
     format: Literal["qdq", "qoperator"] | None = Field(default=None, description="int8-static: how it is written")
-    method: CalibrationMethod | None = Field(default=None, description="int8-static: how ranges are chosen")
+    method: CalibrationMethod | None = Field(
+        default=None,
+        description="int8-static: how ranges are chosen; distribution: up to the largest magnitude on both sides of zero",
+    )
     percentile: float | None = Field(default=None, gt=50, le=100, description="int8-static, method percentile")
     averaging_constant: float | None = Field(
         default=None, gt=0, le=1, description="int8-static, method moving-average: how much each batch counts"

@@ -414,3 +414,29 @@ def test_options_of_later_versions_are_written_only_where_given() -> None:
     moved = built(Scheme, STATIC + 'method = "moving-average"')
     assert moved.options()["averaging_constant"] == 0.01
     assert Scheme.from_json(moved.model_dump_json()) == moved
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ('algorithm = "hqq"\naccuracy_level = 4', "accuracy_level has no effect with algorithm 'hqq'"),
+        ('algorithm = "hqq"\nsymmetric_weights = true', "symmetric_weights has no effect with algorithm 'hqq'"),
+        ('op_types_kept_float = ["MatMul"]', "op_types_kept_float has no effect for kind 'weights-only'"),
+        ("smooth_alpha = 0.5", "smooth_alpha has no effect for kind 'weights-only'"),
+    ],
+)
+def test_weights_only_takes_its_own_options(options: str, message: str) -> None:
+    (problem,) = problems(Scheme, 'name = "s"\nkind = "weights-only"\n' + options)
+    assert problem.message.startswith(message)
+
+
+def test_weights_only_has_the_defaults_of_onnxruntime() -> None:
+    assert built(Scheme, 'name = "s"\nkind = "weights-only"').options() == {
+        "kind": "weights-only",
+        "bits": 4,
+        "block_size": 128,
+        "algorithm": "rtn",
+        "symmetric_weights": False,
+        "op_types": ["MatMul"],
+    }
+    assert problems(Scheme, 'name = "s"\nkind = "weights-only"\nblock_size = 48')[0].expected == "16, 32, 64, 128, 256"
