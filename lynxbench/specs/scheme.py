@@ -52,7 +52,7 @@ class Scheme(Spec):
     format: Literal["qdq", "qoperator"] | None = Field(default=None, description="int8-static: how it is written")
     method: CalibrationMethod | None = Field(
         default=None,
-        description="int8-static: how ranges are chosen; distribution: up to the largest magnitude on both sides of zero",
+        description="int8-static: how ranges are chosen; distribution: the largest magnitude, both ways from zero",
     )
     percentile: float | None = Field(default=None, gt=50, le=100, description="int8-static, method percentile")
     averaging_constant: float | None = Field(
