@@ -17,6 +17,7 @@ PACKAGE = ROOT / "lynxbench"
 # Top to bottom; rooms of one floor do not import each other.
 FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"cli"}),
+    frozenset({"intake"}),
     frozenset({"sweep"}),
     frozenset({"records"}),
     frozenset({"scoring", "measurement", "execution", "quantization", "tasks"}),

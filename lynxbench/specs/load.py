@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 from lynxbench.errors import DeclarationError, Problem
 from lynxbench.specs.base import Spec, build, did_you_mean
 from lynxbench.specs.executor import ExecutorSpec
+from lynxbench.specs.hub import HUB, hub_file
 from lynxbench.specs.rubric import Rubric
 
 S = TypeVar("S", bound=Spec)
@@ -65,7 +66,11 @@ def collect(actions: Iterable[Callable[[], R]]) -> list[R]:
 
 
 def locate(path: str, declared_in: Path) -> Path:
-    """Where a declared path points: `builtin:` into the package's suites, else relative to the declaring file."""
+    """Where a declared path points: `builtin:` into the package's suites, `hf://` to a local copy from the hub, else
+    relative to the declaring file. Raises `DeclarationError` where the hub has no such file, or is not to be had.
+    """
+    if path.startswith(HUB):
+        return hub_file(path)
     if path.startswith(BUILTIN):
         return PACKAGE / "suites" / path.removeprefix(BUILTIN)
     return (declared_in.parent / Path(path).expanduser()).resolve()

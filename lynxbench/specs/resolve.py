@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -336,7 +336,11 @@ def _files(suite: Suite, file: Path) -> list[Problem]:
         (f"calibrations[{index}].source", data.source) for index, data in enumerate(suite.calibrations) if data.source
     ]
     for key, declared in named:
-        path = locate(declared, file)
+        try:
+            path = locate(declared, file)
+        except DeclarationError as error:
+            problems += [replace(problem, file=str(file), key=key, value=repr(declared)) for problem in error.problems]
+            continue
         if not (path.is_file() or (path.is_dir() and key.startswith("calibrations"))):
             expected = f"a file at {path}"
             problems.append(Problem(str(file), key, "no such file", value=repr(declared), expected=expected))

@@ -85,7 +85,9 @@ class Model(Spec):
 
     name: Name
     version: str = Field(min_length=1)
-    path: str = Field(description="ONNX file, relative to the declaring file, or builtin:PATH")
+    path: str = Field(
+        description="ONNX file, relative to the declaring file, builtin:PATH or hf://org/name@commit/PATH"
+    )
     sha256: Sha256 | None = Field(default=None, description="of the ONNX file; checked when given")
     description: str = Field(default="")
     licence: str = Field(default="", description="SPDX id of the weights")

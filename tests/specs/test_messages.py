@@ -160,7 +160,7 @@ USE = 'name = "m"\nmetric = "top-1"\ndirection = "higher-is-better"\n'
                 "x.toml",
                 "path",
                 "required, but missing",
-                expected="ONNX file, relative to the declaring file, or builtin:PATH",
+                expected="ONNX file, relative to the declaring file, builtin:PATH or hf://org/name@commit/PATH",
             ),
         ),
         (
