@@ -19,6 +19,7 @@ from lynxbench.execution.libraries import missing_libraries
 from lynxbench.execution.options import SessionPlan, Shapes, engine_key, model_digest, plan_session
 from lynxbench.execution.placement import CPU, judge, kernels_in_profile, nodes_by_provider
 from lynxbench.execution.sensors import Sensors, read_sensors
+from lynxbench.execution.stepping import Stepper
 from lynxbench.execution.tensors import Array, TensorInfo, check_feed, tensor_infos
 from lynxbench.execution.threads import Burst, burst
 from lynxbench.execution.verification import (
@@ -153,6 +154,10 @@ class Executor:
         except Exception as error:
             raise _cell_error(error, f"{self.spec.provider} failed with bound memory") from None
         return bound
+
+    def stepper(self, carried: Mapping[str, str]) -> Stepper:
+        """Runs whose `carried` outputs (output → input) go into the next without leaving the device."""
+        return Stepper(self._opened(), carried, self.spec.memory if self.spec.read_back == "stream" else "cpu")
 
     def verify(
         self,

@@ -233,6 +233,11 @@ SECTIONS: tuple[Section, ...] = (
                 check="positive",
             ),
             Field(
+                "first_token_p50_ns", "float64", "generation with a cache: to the first token", "ns", check="positive"
+            ),
+            Field("output_token_p50_ns", "float64", "the same: for each further token", "ns", check="positive"),
+            Field("output_tokens_mean", "float64", "the same: tokens a query", "", check="positive"),
+            Field(
                 "harness_overhead_ns", "float64", "the timing loop's own cost a query", "ns", "measured", "non-negative"
             ),
             Field(

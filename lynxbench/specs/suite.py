@@ -61,6 +61,13 @@ class TextInput(Spec):
     )
 
 
+class TextDecoding(Spec):
+    """Greedy decoding by a model with a cache of keys and values; `text` says how prompts become tokens."""
+
+    max_new_tokens: int = Field(ge=1)
+    stop: tuple[str, ...] = Field(default=(), description="tokens that end an answer, as text: one token each")
+
+
 class BoxOutput(Spec):
     """Which of a detector's outputs are what. Boxes are [batch, d, 4], after any non-maximum suppression."""
 
@@ -93,6 +100,7 @@ class Model(Spec):
     licence: str = Field(default="", description="SPDX id of the weights")
     image: ImageInput | None = Field(default=None, description="for image tasks")
     generation: TextGeneration | None = Field(default=None, description="for generation")
+    decoding: TextDecoding | None = Field(default=None, description="for generation with a cache, beside text")
     text: TextInput | None = Field(default=None, description="for tasks on texts: the tokenizer")
     boxes: BoxOutput | None = Field(default=None, description="for detection")
     spelling: SpelledOutput | None = Field(default=None, description="for transcription")

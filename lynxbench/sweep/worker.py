@@ -42,7 +42,7 @@ from lynxbench.specs.rubric import TaskName
 from lynxbench.specs.suite import Model, Protocol
 from lynxbench.sweep.child import serve
 from lynxbench.sweep.wire import block_to_wire, save_predictions
-from lynxbench.tasks import Query, answer_all, batches, get_task, own_inputs
+from lynxbench.tasks import CachedQuery, Query, answer_all, batches, get_task, own_inputs
 
 # Queries bound for timing: enough different samples that caches and branches see real variety.
 TIMED_QUERIES = 32
@@ -80,6 +80,7 @@ class Worker:
         self._sensed: dict[str, Sensors] = {}  # before a scenario's first block
         self._joules: dict[str, float] = {}  # over its blocks, where energy can be read
         self._queries_timed: dict[str, int] = {}
+        self._token_times: dict[str, list[tuple[int, int, int]]] = {}
         self._run_ns: dict[str, float] = {}
 
     def load(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -245,6 +246,7 @@ class Worker:
         _, queries, _ = self._queries[name]
         if self._run_ns[name] < LEAD_IN_WORTH_NS:
             warm_up([query.run for query in queries], LEAD_IN_RUNS, 0.0)
+        self._taken(queries)  # those of warm-up and of the lead-in
         runs, first, duration_ns = [query.run for query in queries], self._next[name], request["duration_ns"]
         before = self._executor.read_sensors() if self._sensed[name].energy_uj is not None else None
         if request["rate_per_s"] is None:
@@ -254,8 +256,14 @@ class Worker:
         if before is not None:
             self._joules[name] += self._executor.read_sensors().joules_since(before) or 0.0
         self._queries_timed[name] += len(block)
+        self._token_times.setdefault(name, []).extend(self._taken(queries))
         self._next[name] = block.next_query
         return block_to_wire(block)
+
+    @staticmethod
+    def _taken(queries: Sequence[Query]) -> list[tuple[int, int, int]]:
+        """When the tokens of the queries came, of those that tell."""
+        return [times for query in queries if isinstance(query, CachedQuery) for times in query.take_token_times()]
 
     def recheck(self, request: dict[str, Any]) -> dict[str, Any]:
         """Share of the timed queries' answers that are not those of the accuracy pass."""
@@ -278,7 +286,8 @@ class Worker:
                 rows = same.reshape(len(same), -1).all(axis=1)
                 different += int((~rows).sum())
                 total += len(rows)
-        return {"difference": different / total, "sensed": self._beside(request["scenario"])}
+        times = self._token_times.get(request["scenario"], [])
+        return {"difference": different / total, "sensed": {**self._beside(request["scenario"]), **_tokens(times)}}
 
     def _beside(self, name: str) -> dict[str, Any]:
         """What stood beside time from a scenario's warm-up to now; the host's energy, not this process's alone."""
@@ -298,6 +307,18 @@ class Worker:
 
     def usage(self, request: dict[str, Any]) -> dict[str, Any]:
         return {"peak_rss_bytes": _peak_rss_bytes()}
+
+
+def _tokens(times: Sequence[tuple[int, int, int]]) -> dict[str, Any]:
+    """Medians over timed queries; a time per token only of queries with more than one."""
+    if not times:
+        return {}
+    further = [rest / (tokens - 1) for _, rest, tokens in times if tokens > 1]
+    return {
+        "first_token_p50_ns": float(np.median([first for first, _, _ in times])),
+        "output_token_p50_ns": float(np.median(further)) if further else None,
+        "output_tokens_mean": float(np.mean([tokens for _, _, tokens in times])),
+    }
 
 
 def _closed_loop(queries: Sequence[Query], in_flight: int, duration_ns: int, first: int) -> Block:

@@ -9,8 +9,20 @@ import importlib
 
 from lynxbench.specs.rubric import TaskName
 from lynxbench.tasks.base import Feed, Query, Runner, Task, TensorInfo, answer_all, batches, own_inputs
+from lynxbench.tasks.cached_generation import CachedQuery
 
-__all__ = ["Feed", "Query", "Runner", "Task", "TensorInfo", "answer_all", "batches", "get_task", "own_inputs"]
+__all__ = [
+    "CachedQuery",
+    "Feed",
+    "Query",
+    "Runner",
+    "Task",
+    "TensorInfo",
+    "answer_all",
+    "batches",
+    "get_task",
+    "own_inputs",
+]
 
 _TASKS: dict[TaskName, str] = {
     "image-classification": "image_classification:ImageClassification",

@@ -42,6 +42,13 @@ class Bound(Protocol):
     def call(self) -> Callable[[], None]: ...
 
 
+class Steps(Protocol):
+    """Runs in steps; `execution.Stepper` is one."""
+
+    def reset(self, first: Feed) -> None: ...
+    def step(self, feed: Feed) -> dict[str, Array]: ...
+
+
 class Runner(Protocol):
     """Something that runs a model; `execution.Executor` is one."""
 
@@ -50,6 +57,7 @@ class Runner(Protocol):
     @property
     def outputs(self) -> tuple[TensorInfo, ...]: ...
     def bind(self, feed: Feed) -> Bound: ...
+    def stepper(self, carried: Mapping[str, str]) -> Steps: ...
 
 
 class Query(Protocol):

@@ -1,4 +1,4 @@
-"""Greedy generation by a decoder without a cache: the whole fixed-width sequence is run for each new token."""
+"""Greedy generation: by a decoder with a cache, or by one that runs the whole fixed-width sequence for each token."""
 
 from __future__ import annotations
 
@@ -11,17 +11,22 @@ from lynxbench.datasets.samples import Samples
 from lynxbench.errors import CellError
 from lynxbench.specs.suite import Model, TextGeneration
 from lynxbench.tasks.base import Array, Feed, Query, Runner, TensorInfo, only_input
+from lynxbench.tasks.cached_generation import CachedQuery, has_cache, prompt_feed
 
 NAME = "generation"
 
 
 class Generation:
-    """The model maps token ids [batch, length] to next-token logits [batch, length, vocabulary]."""
+    """The model maps token ids [batch, length] to next-token logits [batch, length, vocabulary]; what else it takes and
+    gives is a cache (see `cached_generation`).
+    """
 
     def inputs(self, samples: Samples) -> Column:
         return samples.inputs
 
     def feed(self, inputs: Column, model: Model, tensors: tuple[TensorInfo, ...]) -> Feed:
+        if has_cache(tensors):
+            return prompt_feed(inputs, model, tensors)
         declared = declared_generation(model)
         ids = np.full((len(inputs), declared.prompt_length + declared.max_new_tokens), declared.pad_id, dtype=np.int64)
         for row, prompt in enumerate(inputs.tolist()):
@@ -31,6 +36,8 @@ class Generation:
         return {tensor.name: ids.astype(tensor.dtype)}
 
     def query(self, runner: Runner, feed: Feed, model: Model) -> Query:
+        if has_cache(runner.inputs):
+            return CachedQuery(runner, feed, model)
         return GreedyQuery(runner, feed, declared_generation(model))
 
     def predictions(self, samples: Samples, answers: Mapping[str, Array]) -> Predictions:

@@ -45,7 +45,7 @@ def encoded(
     ids = next((tensor for tensor in tensors if tensor.name == INPUT_IDS), None)
     fixed = ids.shape[1] if ids is not None and len(ids.shape) == 2 else None
     longest = min(declared.max_length, fixed or declared.max_length)
-    tokenizer = _tokenizer(declared.tokenizer)
+    tokenizer = tokenizer_of(declared.tokenizer)
     tokenizer.enable_truncation(longest)
     filled_up = declared.padding == "max-length" or fixed is not None
     pad_id, pad_token = _padding(tokenizer)
@@ -75,7 +75,8 @@ def feed_of(encodings: Sequence[Any], tensors: tuple[TensorInfo, ...], task: str
 
 
 @lru_cache(maxsize=4)
-def _tokenizer(path: str) -> Any:
+def tokenizer_of(path: str) -> Any:
+    """The tokenizer in a file, read once a process. Raises `CellError` where there is no library for it."""
     # Its own threads would compete with what is measured, and warn when a process forks.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
