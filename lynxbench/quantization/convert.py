@@ -127,13 +127,22 @@ def to_int8_static(prepared: Any, scheme: Scheme, ranges: Ranges, left_in_float:
             extra_options={
                 name: value
                 for name, value in (
-                    ("ActivationSymmetric", scheme.symmetric_activations),
+                    ("ActivationSymmetric", _symmetric_activations(scheme)),
                     ("WeightSymmetric", scheme.symmetric_weights),
                 )
                 if value is not None
             },
         )
         return _loaded(target)
+
+
+def _symmetric_activations(scheme: Scheme) -> bool | None:
+    """Whether ranges reach as far below zero as above.
+
+    ONNX Runtime drops a Relu before a quantized tensor unless told so, as the tensor's range would end at zero. A
+    distribution's range does not: without this, a network whose ranges come from it has lost its Relus.
+    """
+    return True if scheme.method == "distribution" else scheme.symmetric_activations
 
 
 def _type(name: str | None, types: Any) -> Any:
