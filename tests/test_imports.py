@@ -17,8 +17,9 @@ PACKAGE = ROOT / "lynxbench"
 # Top to bottom; rooms of one floor do not import each other.
 FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"cli"}),
-    frozenset({"intake"}),
+    frozenset({"intake", "leaderboard"}),
     frozenset({"sweep"}),
+    frozenset({"conclusions"}),
     frozenset({"records"}),
     frozenset({"scoring", "measurement", "execution", "quantization", "tasks"}),
     frozenset({"datasets"}),

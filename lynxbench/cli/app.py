@@ -7,6 +7,9 @@ from typing import Annotated
 
 import typer
 
+from lynxbench.cli import app_results
+from lynxbench.cli.options import Folder, Json
+
 app = typer.Typer(
     name="lynxbench",
     help="Measure what quantization does to the speed and the accuracy of your own ONNX model, on your own hardware.",
@@ -15,9 +18,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-
-Folder = Annotated[Path | None, typer.Option(file_okay=False, help="look here first")]
-Json = Annotated[bool, typer.Option("--json", help="one JSON document on stdout")]
 
 
 def _version(wanted: bool) -> None:
@@ -152,15 +152,7 @@ def export(
     )
 
 
-@app.command()
-def show(
-    results: Annotated[Path, typer.Argument(help="a results folder")],
-    json_: Json = False,
-) -> None:
-    """Print a sweep's tables again."""
-    from lynxbench.cli.show import show_command
-
-    raise typer.Exit(show_command(results, as_json=json_))
+app_results.add_to(app)
 
 
 @app.command("list")

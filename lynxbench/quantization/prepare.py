@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,9 @@ def _prepare(model_path: Path, folder: Path, notes: list[str]) -> Any:
     source, ready = folder / "source.onnx", folder / "prepared.onnx"
     onnx.save(model, source)
     try:
-        quant_pre_process(str(source), str(ready))
+        # Where symbolic inference gives up it leaves the whole model in the current folder, which is the user's.
+        with contextlib.chdir(folder):
+            quant_pre_process(str(source), str(ready))
     except Exception as error:  # symbolic inference gives up on models that the rest can handle
         notes.append(f"symbolic shape inference failed, some tensors may stay in float: {plain(error)}")
         with failing_as(f"preparing {model_path.name}"):

@@ -22,9 +22,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from lynxbench.errors import FolderBusy, StoreError
+from lynxbench.records.answers import predictions_schema, predictions_table
 from lynxbench.records.record import Record
 from lynxbench.records.schema import arrow_schema
 
@@ -237,83 +236,4 @@ def _schema(table: str) -> pa.Schema:
                 ("issued_ns", pa.int64()),
             ]
         )
-    return pa.schema(
-        [
-            ("predictions_id", pa.string()),
-            ("sample_id", pa.string()),
-            ("source_id", pa.string()),
-            ("strata", pa.list_(pa.struct([("field", pa.string()), ("value", pa.string())]))),
-            ("failed", pa.bool_()),
-            ("label", pa.int64()),
-            ("target", pa.string()),
-            ("logits", pa.list_(pa.float32())),
-            ("text", pa.string()),
-            ("ranked_ids", pa.list_(pa.string())),
-            ("ranked_labels", pa.list_(pa.int64())),
-            ("ranked_scores", pa.list_(pa.float32())),
-            ("value", pa.float64()),
-            ("true_value", pa.float64()),
-            ("option_scores", pa.list_(pa.float32())),
-            ("option_lengths", pa.list_(pa.int64())),
-            ("log_likelihood", pa.float64()),
-            ("token_count", pa.int64()),
-            ("detections", pa.list_(pa.list_(pa.float32()))),
-            ("objects", pa.list_(pa.list_(pa.float32()))),
-            ("region_pixels", pa.list_(pa.list_(pa.int64()))),
-        ]
-    )
-
-
-def predictions_table(predictions_id: str, predictions: Predictions) -> pa.Table:
-    """Predictions as rows of `predictions.parquet`."""
-    import pyarrow as pa
-
-    n = len(predictions)
-    schema = _schema("predictions")
-
-    def column(values: Any, name: str) -> Any:
-        if values is None:
-            return pa.nulls(n, schema.field(name).type)
-        values = np.asarray(values)
-        if values.ndim == 1:
-            return pa.array(values.tolist(), schema.field(name).type)
-        if values.ndim == 3:
-            # Rows of NaN only fill up the array: a list needs none.
-            rows = [item[~np.isnan(item).all(axis=-1)].tolist() for item in values]
-            return pa.array(rows, schema.field(name).type)
-        flat = pa.array(values.ravel().tolist() if values.dtype.kind in "UO" else values.ravel())
-        offsets = np.arange(n + 1, dtype=np.int32) * values.shape[1]
-        return pa.ListArray.from_arrays(pa.array(offsets), flat).cast(schema.field(name).type)
-
-    names = list(predictions.strata)
-    values = np.stack([predictions.strata[name] for name in names], axis=1) if names else np.empty((n, 0), dtype="U1")
-    pairs = pa.StructArray.from_arrays(
-        [pa.array(names * n, pa.string()), pa.array(values.ravel().tolist(), pa.string())], names=["field", "value"]
-    )
-    strata = pa.ListArray.from_arrays(pa.array(np.arange(n + 1, dtype=np.int32) * len(names)), pairs)
-    return pa.Table.from_arrays(
-        [
-            pa.array([predictions_id] * n, pa.string()),
-            column(predictions.sample_ids, "sample_id"),
-            column(predictions.source_ids, "source_id"),
-            strata,
-            column(predictions.failed, "failed"),
-            column(predictions.labels, "label"),
-            column(predictions.targets, "target"),
-            column(predictions.logits, "logits"),
-            column(predictions.texts, "text"),
-            column(predictions.ranked_ids, "ranked_ids"),
-            column(predictions.ranked_labels, "ranked_labels"),
-            column(predictions.ranked_scores, "ranked_scores"),
-            column(predictions.values, "value"),
-            column(predictions.true_values, "true_value"),
-            column(predictions.option_scores, "option_scores"),
-            column(predictions.option_lengths, "option_lengths"),
-            column(predictions.log_likelihoods, "log_likelihood"),
-            column(predictions.token_counts, "token_count"),
-            column(predictions.detections, "detections"),
-            column(predictions.objects, "objects"),
-            column(predictions.region_pixels, "region_pixels"),
-        ],
-        schema=schema,
-    )
+    return predictions_schema()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,8 @@ from lynxbench.execution import HostFacts
 from lynxbench.measurement import RoundsResult
 from lynxbench.records.record import Record
 from lynxbench.records.schema import SCHEMA_VERSION
-from lynxbench.scoring import Score, Scores, disclosure_fields
+from lynxbench.records.scored import score_fields
+from lynxbench.scoring import Scores, disclosure_fields
 from lynxbench.specs.resolve import ResolvedSuite
 from lynxbench.sweep.plan import Cell, Deployment, Group, Skip
 from lynxbench.sweep.prepare import Material
@@ -92,7 +92,7 @@ def _measured(context: Context, cell: Cell, seat: Seat, scores: Scores, result: 
     status = str(seat.opened["status"])
     return {
         **timing,
-        **_scores(cell, scores),
+        **score_fields(scores, is_reference=cell.is_reference),
         "status": status,
         "reason": seat.opened["reason"] if status != "ok" else None,
         "warnings": [*_quantizer_notes(seat.artifact), *warnings],
@@ -222,56 +222,3 @@ def _opened(seat: Seat) -> dict[str, Any]:
         "engine_build_ns": opened["engine_build_ns"],
         "first_run_ns": opened["first_run_ns"],
     }
-
-
-def _scores(cell: Cell, scores: Scores) -> dict[str, Any]:
-    primary, worst = scores.primary, scores.worst_stratum
-    fields: dict[str, Any] = {
-        "primary_metric": primary.name,
-        "primary_direction": primary.direction,
-        "primary_value": primary.value,
-        "primary_value_low": primary.value_low,
-        "primary_value_high": primary.value_high,
-        "primary_n": primary.n,
-        "primary_failed_n": primary.n_failed,
-        "primary_delta": primary.delta,
-        "primary_delta_low": primary.delta_low,
-        "primary_delta_high": primary.delta_high,
-        "primary_loss": primary.loss,
-        "primary_loss_low": primary.loss_low,
-        "primary_loss_high": primary.loss_high,
-        "primary_test": primary.test,
-        "primary_p_value": primary.p_value,
-        # The reference at another batch size than its own is still compared with itself.
-        "verdict": "reference" if cell.is_reference else scores.verdict.verdict,
-        "required_n": scores.verdict.required_n,
-        "tolerance_loss": scores.verdict.tolerance_loss,
-        "resolvable_loss": scores.verdict.resolvable_loss,
-        "flip_rate": scores.agreement.flip_rate,
-        "kl_divergence": scores.agreement.kl_divergence,
-        "sqnr_db": scores.agreement.sqnr_db,
-        "scores": [_score(score) for score in scores.metrics],
-        "strata_scores": [_score(score) for score in scores.strata],
-    }
-    if worst is not None and not cell.is_reference:
-        fields |= {
-            "worst_stratum": f"{worst.stratum_field}={worst.stratum}",
-            "worst_stratum_loss": worst.loss,
-            "worst_stratum_loss_low": worst.loss_low,
-            "worst_stratum_loss_high": worst.loss_high,
-        }
-    return fields
-
-
-_SCORE_MEMBERS: Mapping[str, str] = {
-    "metric": "name", "role": "role", "direction": "direction", "unit": "unit", "stratum_field": "stratum_field",
-    "stratum": "stratum", "n": "n", "failed_n": "n_failed", "value": "value", "low": "value_low", "high": "value_high",
-    "reference_value": "reference_value", "delta": "delta", "delta_low": "delta_low", "delta_high": "delta_high",
-    "loss": "loss", "loss_low": "loss_low", "loss_high": "loss_high", "test": "test", "p_value": "p_value",
-    "p_value_holm": "p_value_corrected", "interval_method": "interval_method", "resamples": "resamples",
-    "seed": "seed", "reason": "reason",
-}  # fmt: skip
-
-
-def _score(score: Score) -> dict[str, Any]:
-    return {member: getattr(score, name) for member, name in _SCORE_MEMBERS.items()}

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from lynxbench.errors import UsageError
 from lynxbench.execution import host_facts
+from lynxbench.records.declarations import declarations
 from lynxbench.records.schema import FINAL_STATUSES
 from lynxbench.records.store import ResultStore, read_records
 from lynxbench.specs.resolve import ResolvedSuite
@@ -149,7 +150,14 @@ def _same_declaration(store: ResultStore, prepared: Prepared) -> None:
             "  try       --out FOLDER to measure into another folder, or --fresh to start over (the old folder is kept)"
         )
     planned = {*before.get("planned", []), *(cell.cell_id for cell in prepared.plan.cells)}
-    store.describe({"suite_file": resolved.file.name, "digests": digests, "planned": sorted(planned)})
+    store.describe(
+        {
+            "suite_file": resolved.file.name,
+            "digests": digests,
+            "planned": sorted(planned),
+            "declarations": declarations(resolved.suite, [declared.spec for declared in resolved.rubrics.values()]),
+        }
+    )
 
 
 class _Run:

@@ -16,9 +16,10 @@ import pytest
 from lynxbench.datasets.predictions import Predictions
 from lynxbench.errors import StoreError
 from lynxbench.records import store as store_module
+from lynxbench.records.answers import predictions_of, predictions_table
 from lynxbench.records.record import Record
 from lynxbench.records.schema import arrow_schema
-from lynxbench.records.store import ResultStore, durable, predictions_table, read_records, read_table, write_parquet
+from lynxbench.records.store import ResultStore, durable, read_records, read_table, write_parquet
 from tests.records.rows import whole
 from tests.records.test_store import filled, latencies, predictions
 
@@ -76,7 +77,33 @@ def test_numbers_options_boxes_and_pixels_are_kept() -> None:
         "region_pixels": [[1, 2, 3]],
     }
     assert (second["detections"], second["objects"], second["region_pixels"]) == ([], [], [[0, 0, 4]])
+    _same(predictions_of(predictions_table("p", answered)), answered)
     assert second["value"] != second["value"]  # NaN: what it answered, not nothing
+
+
+def _same(read: Predictions, written: Predictions) -> None:
+    """Equal in every column, types included."""
+    assert read.strata.keys() == written.strata.keys()
+    for name, column in {**vars(written), **written.strata}.items():
+        found = {**vars(read), **read.strata}[name]
+        if column is None or name == "strata":
+            assert (found is None) == (column is None)
+        elif name in {"detections", "objects"}:
+            for items, expected in zip(found, column, strict=True):  # rows of NaN only fill up
+                np.testing.assert_array_equal(*(rows[~np.isnan(rows).all(axis=1)] for rows in (items, expected)))
+        else:
+            np.testing.assert_array_equal(found, column, err_msg=name)
+            assert np.asarray(found).dtype.kind == ("O" if name in {"targets", "texts"} else column.dtype.kind)
+
+
+def test_rows_that_answer_no_one_test_set_are_refused() -> None:
+    ids = np.asarray(["a", "b"])
+    answered = Predictions(ids, ids, {}, np.asarray([False, False]), labels=np.asarray([0, 1]))
+    table = predictions_table("p", answered)
+    with pytest.raises(StoreError, match="those of 2"):
+        predictions_of(pa.concat_tables([table, predictions_table("q", answered)]))
+    with pytest.raises(StoreError, match="1 of 2 rows hold nothing"):
+        predictions_of(table.set_column(5, table.schema.field("label"), pa.array([0, None])))
 
 
 def test_answers_of_every_task_are_kept() -> None:
@@ -128,6 +155,8 @@ def test_answers_of_every_task_are_kept() -> None:
     np.testing.assert_array_equal(
         [row["logits"] for row in predictions_table("r", classified).to_pylist()], classified.logits
     )
+    for answers in (retrieved, written, classified):
+        _same(predictions_of(predictions_table("s", answers)), answers)
 
 
 def test_every_single_flipped_byte_is_found_or_harmless(tmp_path: Path) -> None:
