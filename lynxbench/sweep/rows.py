@@ -9,7 +9,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from lynxbench import __version__
-from lynxbench.execution import HostFacts
+from lynxbench.execution import Caution, HostFacts, products_saturate
+from lynxbench.execution.placement import CPU
 from lynxbench.measurement import RoundsResult
 from lynxbench.records.record import Record
 from lynxbench.records.schema import SCHEMA_VERSION
@@ -95,7 +96,7 @@ def _measured(context: Context, cell: Cell, seat: Seat, scores: Scores, result: 
         **score_fields(scores, is_reference=cell.is_reference),
         "status": status,
         "reason": seat.opened["reason"] if status != "ok" else None,
-        "warnings": [*_quantizer_notes(seat.artifact), *warnings],
+        "warnings": [*_quantizer_notes(seat.artifact), *_saturation(context, cell.deployment), *warnings],
         "predictions_id": predictions_id(context.group, cell),
         "part": context.part,
         "recheck_difference": seat.rechecked[cell.scenario.name],
@@ -108,6 +109,15 @@ def _measured(context: Context, cell: Cell, seat: Seat, scores: Scores, result: 
 
 def _quantizer_notes(artifact: Artifact) -> list[dict[str, str]]:
     return [{"code": "quantizer_note", "advice": str(note)} for note in artifact.manifest["warnings"]]
+
+
+def _saturation(context: Context, deployment: Deployment) -> list[dict[str, str]]:
+    """The caution that the processor does not compute what the scheme says, where that may be."""
+    provider = context.resolved.executors[deployment.executor].spec.provider
+    if provider != CPU or not deployment.scheme.multiplies_u8_by_s8 or not products_saturate(context.host):
+        return []
+    caution = Caution.PRODUCTS_SATURATE
+    return [{"code": caution.value, "advice": caution.advice}]
 
 
 def _declared(context: Context, cell: Cell) -> dict[str, Any]:

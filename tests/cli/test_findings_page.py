@@ -35,7 +35,9 @@ def measured(tmp_path: Path, *arguments: str) -> list[dict[str, Any]]:
 
 def test_the_metric_changes_the_size_of_the_loss(tmp_path: Path) -> None:
     only = "model=fashion-resnet8,calibration=noise,scheme=int8-static"
-    (row,) = measured(tmp_path, "calibration", "--only", only)
+    # 7-bit weights: the page is from a processor with VNNI, and with 8 bits others saturate.
+    changed = ("--set", "schemes.int8-static.reduce_range=true")
+    (row,) = measured(tmp_path, "calibration", "--only", only, *changed)
     scores = {item["metric"]: item for item in row["scores"]}
     top1, ece = scores["top-1"], scores["ece"]
     lost = {name: item["loss_low"] / item["reference_value"] for name, item in scores.items()}
