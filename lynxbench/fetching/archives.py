@@ -105,7 +105,10 @@ def _of_deb(path: Path) -> Iterator[Member]:
             if name.startswith("data.tar"):
                 if name.endswith(".zst"):
                     return _of_tar(_unpacked_by_dpkg(path))
-                return _of_tar(io.BytesIO(file.read(int(size))))
+                data = file.read(int(size))
+                if len(data) != int(size):
+                    raise _refused(path, "it is damaged: it ends early")
+                return _of_tar(io.BytesIO(data))
             file.seek(int(size) + int(size) % 2, io.SEEK_CUR)
     raise _refused(path, "it holds no data")
 

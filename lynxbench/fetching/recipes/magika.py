@@ -41,13 +41,14 @@ def make(archives: Mapping[str, Path], folder: Path) -> None:
     labels = [str(label) for label in config["target_labels_space"]]
     (folder / "model.onnx").write_bytes(read_member(archives["magika"], MODEL + "model.onnx"))
     asked, kept = _split(_files([path for name, path in sorted(archives.items()) if name != "magika"]))
+    # What a licence's first lines are is the same in many files: each is asked once, and not calibrated on.
+    seen: set[bytes] = set()
     for name, chosen, parts in (("test", asked, PARTS), ("calibration", kept, {"whole": None})):
         rows = []
-        seen: set[bytes] = set()
         for kind, file, content in chosen:
             for part, length in parts.items():
                 found = features(content[:length])
-                if found.tobytes() not in seen:  # a licence's first lines are those of many files
+                if found.tobytes() not in seen:
                     seen.add(found.tobytes())
                     rows.append((f"{file}#{part}", file, kind, part, labels.index(kind), found))
         ids, files, kinds, looks, numbers, inputs = zip(*rows, strict=True)
