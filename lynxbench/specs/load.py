@@ -22,6 +22,7 @@ N = TypeVar("N", Rubric, ExecutorSpec)
 R = TypeVar("R")
 
 BUILTIN = "builtin:"
+FETCHED = "fetched:"
 PACKAGE = Path(__file__).resolve().parent.parent
 
 
@@ -66,11 +67,16 @@ def collect(actions: Iterable[Callable[[], R]]) -> list[R]:
 
 
 def locate(path: str, declared_in: Path) -> Path:
-    """Where a declared path points: `builtin:` into the package's suites, `hf://` to a local copy from the hub, else
-    relative to the declaring file. Raises `DeclarationError` where the hub has no such file, or is not to be had.
+    """Where a declared path points: `builtin:` into the package's suites, `fetched:` to what `lynxbench suite fetch`
+    made, `hf://` to a local copy from the hub, else relative to the declaring file. Raises `DeclarationError` where the
+    hub has no such file or is not to be had, and where there is nothing of that name to fetch.
     """
     if path.startswith(HUB):
         return hub_file(path)
+    if path.startswith(FETCHED):
+        from lynxbench.specs.fetched import fetched_file
+
+        return fetched_file(path)
     if path.startswith(BUILTIN):
         return PACKAGE / "suites" / path.removeprefix(BUILTIN)
     return (declared_in.parent / Path(path).expanduser()).resolve()

@@ -91,7 +91,7 @@ def make_plan(resolved: ResolvedSuite, material: Material, unavailable: Mapping[
     The reference is in every group, whether the suite listed it or not, and whatever was filtered away.
     """
     groups: list[Group] = []
-    for workload in resolved.suite.workloads:
+    for workload in resolved.workloads:
         if not resolved.wanted("workload", workload.name):
             continue
         for model_name in workload.models:

@@ -69,14 +69,15 @@ def prepare(resolved: ResolvedSuite) -> Material:
     """
     problems: list[Problem] = []
     models = {}
-    for index, model in enumerate(resolved.suite.models):
+    here = [(index, m) for index, m in enumerate(resolved.suite.models) if m.name not in resolved.absent_models]
+    for index, model in here:
         try:
             models[model.name] = _model_file(model, f"models[{index}]", resolved.file)
         except DeclarationError as error:
             problems.extend(error.problems)
     test_sets: dict[str, SampleSet] = {}
     calibrations: dict[tuple[str, str], CalibrationSet] = {}
-    for workload in resolved.suite.workloads:
+    for workload in resolved.workloads:
         rubric = resolved.rubrics[workload.name]
         try:
             source = locate(rubric.spec.test_set.source, rubric.file)
@@ -170,7 +171,7 @@ def _models_fit(
 ) -> list[Problem]:
     """What `fit.problems` finds, over all workloads and models."""
     problems = []
-    for workload in resolved.suite.workloads:
+    for workload in resolved.workloads:
         if workload.name not in test_sets:
             continue
         scenarios = resolved.scenarios_of(workload)

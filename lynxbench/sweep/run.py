@@ -27,6 +27,9 @@ from lynxbench.sweep.progress import BUILD_S, Meter, Progress
 from lynxbench.sweep.rows import Context, skipped_record
 from lynxbench.sweep.setting import Setting
 
+# How the digests of files and samples are called, beside those of declarations.
+_MATERIAL = ("test set of ", "model file ", "calibration ")
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -130,20 +133,26 @@ def _same_declaration(store: ResultStore, prepared: Prepared) -> None:
     """Write down what the folder is about; refuse a folder that is about something else.
 
     Rubrics, test sets and model files count as well as the suite: rows of two rubrics must not stand side by side as
-    if they were comparable. `only` does not count: it adds cells to the same folder.
+    if they were comparable. `only` does not count: it adds cells to the same folder, and so does a workload whose
+    files were fetched later.
     """
     resolved, material = prepared.resolved, prepared.material
-    digests = {
+    declared = {
         f"suite {resolved.suite.name}": resolved.suite.digest(),
         **{f"rubric {d.spec.name}": d.digest for d in resolved.rubrics.values()},
+        **{f"executor {name}": d.digest for name, d in resolved.executors.items()},
+    }
+    found = {
         **{f"test set of {name}": test_set.fingerprint for name, test_set in material.test_sets.items()},
         **{f"model file {name}": model.sha256 for name, model in material.models.items()},
-        **{f"executor {name}": declared.digest for name, declared in resolved.executors.items()},
         **{f"calibration {name} of {w}": c.digest for (w, name), c in material.calibrations.items()},
     }
-    before = store.description() or {"digests": digests, "planned": []}
+    before = store.description() or {"digests": {**declared, **found}, "planned": []}
     held: dict[str, str] = before.get("digests", {})
-    changed = sorted(name for name in held.keys() | digests.keys() if held.get(name) != digests.get(name))
+    # Which material there is follows from the declarations; what is in both must be the same.
+    names = declared.keys() | (found.keys() & held.keys()) | {name for name in held if not name.startswith(_MATERIAL)}
+    now = {**declared, **found}
+    changed = sorted(name for name in names if held.get(name) != now.get(name))
     if changed:
         raise UsageError(
             f"{store.folder} was measured with other declarations or files; what changed: {', '.join(changed)}\n"
@@ -153,7 +162,7 @@ def _same_declaration(store: ResultStore, prepared: Prepared) -> None:
     store.describe(
         {
             "suite_file": resolved.file.name,
-            "digests": digests,
+            "digests": {**held, **now},
             "planned": sorted(planned),
             "declarations": declarations(resolved.suite, [declared.spec for declared in resolved.rubrics.values()]),
         }
