@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
-from lynxbench.cli.options import Json
+from lynxbench.cli.options import Csv, Folder, Json, Markdown
 
 
 def add_to(app: typer.Typer) -> None:
     """Register the commands, in the order in which help lists them."""
     app.command()(show)
+    app.command()(rescore)
 
 
 def show(
@@ -23,3 +24,20 @@ def show(
     from lynxbench.cli.show import show_command
 
     raise typer.Exit(show_command(results, as_json=json_))
+
+
+def rescore(
+    results: Annotated[Path, typer.Argument(help="a results folder")],
+    rubric: Annotated[str, typer.Option(help="another rubric: a .toml file, or a built-in name")],
+    out: Annotated[Path | None, typer.Option(help="write what comes of it as a results folder")] = None,
+    rubrics: Folder = None,
+    json_: Json = False,
+    csv_: Csv = False,
+    markdown: Markdown = False,
+) -> None:
+    """Score the stored predictions by another rubric, without running a model."""
+    from lynxbench.cli.output import chosen
+    from lynxbench.cli.rescore import rescore_command
+
+    form = chosen(as_json=json_, as_csv=csv_, as_markdown=markdown)
+    raise typer.Exit(rescore_command(results, rubric, rubrics=rubrics, out=out, form=form))
