@@ -6,6 +6,7 @@ results = lynxbench.sweep("starter", budget="quick")   # or a suite.toml; the sa
 results = lynxbench.load("results/starter-quick")
 results.records                                        # a pyarrow.Table, as are .predictions and .latencies
 
+lynxbench.claim("results/starter", "int8-static on fashion-mobilenetv3").sentence
 lynxbench.rescore("results/starter", "other.toml")     # the same answers, another question
 """
 
@@ -15,11 +16,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from lynxbench.conclusions.claiming import Claim
     from lynxbench.conclusions.rescoring import Rescored
     from lynxbench.records.results import Results
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "load", "rescore", "sweep"]
+__all__ = ["__version__", "claim", "load", "rescore", "sweep"]
+
+
+def claim(results: str | Path, candidate: str, **only: str | None) -> Claim:
+    """What may be said in public of one candidate of a results folder: `sentence`, or what is `wanting`.
+
+    `candidate` is e.g. ``"int8-static on fashion-resnet8 by cpu"`` or an id; `only` narrows by workload, model, scheme,
+    executor or scenario. Raises `UsageError` where they mean no row or several.
+    """
+    from lynxbench.conclusions.claiming import claim as claim_one
+
+    return claim_one(results, candidate, **only)
 
 
 def load(folder: str | Path) -> Results:
