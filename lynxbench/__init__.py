@@ -5,6 +5,9 @@ import lynxbench
 results = lynxbench.sweep("starter", budget="quick")   # or a suite.toml; the same call resumes
 results = lynxbench.load("results/starter-quick")
 results.records                                        # a pyarrow.Table, as are .predictions and .latencies
+
+lynxbench.claim("results/starter", "int8-static on fashion-mobilenetv3").sentence
+lynxbench.rescore("results/starter", "other.toml")     # the same answers, another question
 """
 
 from __future__ import annotations
@@ -13,10 +16,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from lynxbench.conclusions.claiming import Claim
+    from lynxbench.conclusions.rescoring import Rescored
     from lynxbench.records.results import Results
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "load", "sweep"]
+__all__ = ["__version__", "claim", "load", "rescore", "sweep"]
+
+
+def claim(results: str | Path, candidate: str, **only: str | None) -> Claim:
+    """What may be said in public of one candidate of a results folder: `sentence`, or what is `wanting`.
+
+    `candidate` is e.g. ``"int8-static on fashion-resnet8 by cpu"`` or an id; `only` narrows by workload, model, scheme,
+    executor or scenario. Raises `UsageError` where they mean no row or several.
+    """
+    from lynxbench.conclusions.claiming import claim as claim_one
+
+    return claim_one(results, candidate, **only)
 
 
 def load(folder: str | Path) -> Results:
@@ -27,6 +43,17 @@ def load(folder: str | Path) -> Results:
     from lynxbench.records.results import load as load_results
 
     return load_results(Path(folder))
+
+
+def rescore(results: str | Path, rubric: str | Path, *, out: str | Path | None = None) -> Rescored:
+    """Score the stored predictions of a results folder by another rubric, without running a model.
+
+    `rubric` is a .toml file or a built-in name; with `out` the rows are written as a results folder of their own.
+    Raises `DeclarationError` for a rubric that is wrong, `UsageError` where it cannot be asked of any of the answers.
+    """
+    from lynxbench.conclusions.asking import rescore as rescore_results
+
+    return rescore_results(results, rubric, out=out)
 
 
 def __getattr__(name: str) -> object:

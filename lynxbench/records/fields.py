@@ -40,6 +40,7 @@ SECTIONS: tuple[Section, ...] = (
             ),
             Field("host_id", "string", "digest of the host section, without load", need="always"),
             Field("started_at", "timestamp", "start of the cell's group, UTC", need="always"),
+            Field("rescored_from", "string", "SWEEP/CELL_ID whose stored predictions another rubric scored: this row"),
             Field("status", "string", "ok, or why there is no full measurement", need="always", check="status"),
             Field("reason", "string", "why the status is not ok"),
             Field("warnings", "warnings", "what a reader should know, each with advice", need="always"),
