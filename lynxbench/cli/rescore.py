@@ -160,8 +160,8 @@ def _sentences(found: Rescored, shown: Sequence[Change]) -> list[str]:
             "No model was run: this loss is a property of the question as much as of the model."
         )
     else:
-        verdicts = "verdict" if len(rivals) == 1 else f"{len(rivals)} verdicts"
-        said.append(f"The same answers, another question: the {verdicts} stay.")
+        verdicts = "verdict stays" if len(rivals) == 1 else f"{len(rivals)} verdicts stay"
+        said.append(f"The same answers, another question: the {verdicts}.")
     said += [_left_out(reason, rows) for reason, rows in _by_reason(found.unanswered).items()]
     return said
 
