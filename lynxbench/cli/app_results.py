@@ -13,6 +13,7 @@ from lynxbench.cli.options import Csv, Json, Markdown
 def add_to(app: typer.Typer) -> None:
     """Register the commands, in the order in which help lists them."""
     app.command()(show)
+    app.command()(compare)
     app.command()(query)
 
 
@@ -24,6 +25,44 @@ def show(
     from lynxbench.cli.show import show_command
 
     raise typer.Exit(show_command(results, as_json=json_))
+
+
+def compare(
+    results: Annotated[list[Path], typer.Argument(help="two results folders, before and after; one with --by")],
+    by: Annotated[
+        str | None, typer.Option(help="host, lynxbench_version, onnxruntime_version or executor: within one set")
+    ] = None,
+    between: Annotated[
+        list[str] | None, typer.Option(help="with --by: the two to compare, twice, before and after")
+    ] = None,
+    max_loss: Annotated[
+        float | None, typer.Option(help="largest loss that counts as none [default: the rubric's tolerance]")
+    ] = None,
+    max_slowdown: Annotated[float, typer.Option(help="largest share of speed that may be lost")] = 0.05,
+    only: Annotated[
+        str | None, typer.Option(help="print these alone: regressed, improved, unchanged or undecided")
+    ] = None,
+    where: Annotated[list[str] | None, typer.Option(help="AXIS=NAME[,NAME…]: compare these alone")] = None,
+    json_: Json = False,
+    csv: Csv = False,
+    markdown: Markdown = False,
+) -> None:
+    """What changed between two sweeps, hosts, versions or executors? Exit code 1 when a candidate regressed."""
+    from lynxbench.cli.compare import compare_command
+    from lynxbench.cli.output import chosen
+
+    raise typer.Exit(
+        compare_command(
+            results,
+            by=by,
+            between=between or [],
+            max_loss=max_loss,
+            max_slowdown=max_slowdown,
+            only=only,
+            where=where or [],
+            form=chosen(as_json=json_, as_csv=csv, as_markdown=markdown),
+        )
+    )
 
 
 def query(
