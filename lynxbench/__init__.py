@@ -8,6 +8,8 @@ results.records                                        # a pyarrow.Table, as are
 
 lynxbench.claim("results/starter", "int8-static on fashion-mobilenetv3").sentence
 lynxbench.rescore("results/starter", "other.toml")     # the same answers, another question
+results.to_pandas(); results.to_polars("predictions")  # where they are installed
+lynxbench.load("results").dataset("latencies")         # of all folders below, to be scanned piece by piece
 """
 
 from __future__ import annotations
@@ -35,14 +37,15 @@ def claim(results: str | Path, candidate: str, **only: str | None) -> Claim:
     return claim_one(results, candidate, **only)
 
 
-def load(folder: str | Path) -> Results:
-    """The results in `folder`, every record checked.
+def load(*paths: str | Path) -> Results:
+    """The results in one or more folders: a sweep's, a folder of such folders, or a hive-partitioned Parquet set.
 
-    Raises `StoreError` when a file is damaged, `UsageError` when the folder holds no results.
+    Every record is checked (of a set, every file's columns). Raises `StoreError` when a file is damaged, `UsageError`
+    when a folder holds no results.
     """
     from lynxbench.records.results import load as load_results
 
-    return load_results(Path(folder))
+    return load_results(paths)
 
 
 def rescore(results: str | Path, rubric: str | Path, *, out: str | Path | None = None) -> Rescored:
