@@ -5,25 +5,27 @@ import lynxbench
 results = lynxbench.sweep("starter", budget="quick")   # or a suite.toml; the same call resumes
 results = lynxbench.load("results/starter-quick")
 results.records                                        # a pyarrow.Table, as are .predictions and .latencies
-
-lynxbench.claim("results/starter", "int8-static on fashion-mobilenetv3").sentence
-lynxbench.rescore("results/starter", "other.toml")     # the same answers, another question
 results.to_pandas(); results.to_polars("predictions")  # where they are installed
 lynxbench.load("results").dataset("latencies")         # of all folders below, to be scanned piece by piece
+
+lynxbench.claim("results/starter", "int8-static on fashion-mobilenetv3").sentence
+lynxbench.decide("results/starter", max_loss=0.01, p99_ms=5)[0].best
+lynxbench.rescore("results/starter", "other.toml")     # the same answers, another question
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lynxbench.conclusions.claiming import Claim
+    from lynxbench.conclusions.deciding import Decision
     from lynxbench.conclusions.rescoring import Rescored
     from lynxbench.records.results import Results
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "claim", "load", "rescore", "sweep"]
+__all__ = ["__version__", "claim", "decide", "load", "rescore", "sweep"]
 
 
 def claim(results: str | Path, candidate: str, **only: str | None) -> Claim:
@@ -35,6 +37,17 @@ def claim(results: str | Path, candidate: str, **only: str | None) -> Claim:
     from lynxbench.conclusions.claiming import claim as claim_one
 
     return claim_one(results, candidate, **only)
+
+
+def decide(results: str | Path, **asked: Any) -> tuple[Decision, ...]:
+    """What to deploy, for each workload and model: the best candidate that holds every limit beyond doubt, if any.
+
+    `asked` holds the limits and options of `lynxbench decide` (``max_loss=0.01, p99_ms=5, objective="size"``), which
+    `lynxbench.conclusions.deciding.decide` documents. Raises `UsageError` for what cannot be.
+    """
+    from lynxbench.conclusions.deciding import decide as decide_all
+
+    return decide_all(results, **asked)
 
 
 def load(*paths: str | Path) -> Results:

@@ -106,8 +106,8 @@ def _accuracy(record: Record, rubric: Rubric) -> str:
         f"{', '.join(record['test_set_composition'])}; n = {record['primary_n']:,}), {record['scheme']} moves "
         f"{record['primary_metric']} of {record['model']} {record['model_version']} by {change} "
         f"({100 * rubric.confidence:g} % paired interval), from {level(before, unit)} of the reference, "
-        f"{record['reference_scheme']} on {record['reference_executor']}, to {level(record['primary_value'], unit)}: {within} "
-        f"{loss(record['tolerance_loss'], unit)}."
+        f"{record['reference_scheme']} on {record['reference_executor']}, to {level(record['primary_value'], unit)}: "
+        f"{within} {loss(record['tolerance_loss'], unit)}."
     )
 
 
