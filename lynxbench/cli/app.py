@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lynxbench.cli import app_results
+from lynxbench.cli import app_leaderboard, app_results
 from lynxbench.cli.options import Folder, Json
 
 app = typer.Typer(
@@ -153,6 +153,7 @@ def export(
 
 
 app_results.add_to(app)
+app.add_typer(app_leaderboard.leaderboard, name="leaderboard")
 
 
 @app.command("list")
