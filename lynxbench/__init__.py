@@ -5,6 +5,8 @@ import lynxbench
 results = lynxbench.sweep("starter", budget="quick")   # or a suite.toml; the same call resumes
 results = lynxbench.load("results/starter-quick")
 results.records                                        # a pyarrow.Table, as are .predictions and .latencies
+results.to_pandas(); results.to_polars("predictions")  # where they are installed
+lynxbench.load("results").dataset("latencies")         # of all folders below, to be scanned piece by piece
 """
 
 from __future__ import annotations
@@ -19,14 +21,15 @@ __version__ = "0.1.0"
 __all__ = ["__version__", "load", "sweep"]
 
 
-def load(folder: str | Path) -> Results:
-    """The results in `folder`, every record checked.
+def load(*paths: str | Path) -> Results:
+    """The results in one or more folders: a sweep's, a folder of such folders, or a hive-partitioned Parquet set.
 
-    Raises `StoreError` when a file is damaged, `UsageError` when the folder holds no results.
+    Every record is checked (of a set, every file's columns). Raises `StoreError` when a file is damaged, `UsageError`
+    when a folder holds no results.
     """
     from lynxbench.records.results import load as load_results
 
-    return load_results(Path(folder))
+    return load_results(paths)
 
 
 def __getattr__(name: str) -> object:
