@@ -18,13 +18,25 @@ def add_to(app: typer.Typer) -> None:
 
 
 def show(
-    results: Annotated[Path, typer.Argument(help="a results folder")],
+    results: Annotated[list[Path], typer.Argument(help="results folders, or folders of them")],
+    columns: Annotated[
+        str | None,
+        typer.Option(help="p50,p99,speed,others,score,delta,worst,size,verdict,first-token,per-token or any field"),
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option("--only", "--where", help="AXIS=NAME[,NAME…]: as sweep, and host, suite, status, verdict"),
+    ] = None,
     json_: Json = False,
+    csv: Csv = False,
+    markdown: Markdown = False,
 ) -> None:
-    """Print a sweep's tables again."""
+    """Print the tables of one or more sweeps."""
+    from lynxbench.cli.output import chosen
     from lynxbench.cli.show import show_command
 
-    raise typer.Exit(show_command(results, as_json=json_))
+    form = chosen(as_json=json_, as_csv=csv, as_markdown=markdown)
+    raise typer.Exit(show_command(results, columns=columns, only=only or [], form=form))
 
 
 def compare(
