@@ -5,6 +5,8 @@ import lynxbench
 results = lynxbench.sweep("starter", budget="quick")   # or a suite.toml; the same call resumes
 results = lynxbench.load("results/starter-quick")
 results.records                                        # a pyarrow.Table, as are .predictions and .latencies
+results.to_pandas(); results.to_polars("predictions")  # where they are installed
+lynxbench.load("results").dataset("latencies")         # of all folders below, to be scanned piece by piece
 
 lynxbench.claim("results/starter", "int8-static on fashion-mobilenetv3").sentence
 lynxbench.decide("results/starter", max_loss=0.01, p99_ms=5)[0].best
@@ -48,14 +50,15 @@ def decide(results: str | Path, **asked: Any) -> tuple[Decision, ...]:
     return decide_all(results, **asked)
 
 
-def load(folder: str | Path) -> Results:
-    """The results in `folder`, every record checked.
+def load(*paths: str | Path) -> Results:
+    """The results in one or more folders: a sweep's, a folder of such folders, or a hive-partitioned Parquet set.
 
-    Raises `StoreError` when a file is damaged, `UsageError` when the folder holds no results.
+    Every record is checked (of a set, every file's columns). Raises `StoreError` when a file is damaged, `UsageError`
+    when a folder holds no results.
     """
     from lynxbench.records.results import load as load_results
 
-    return load_results(Path(folder))
+    return load_results(paths)
 
 
 def rescore(results: str | Path, rubric: str | Path, *, out: str | Path | None = None) -> Rescored:

@@ -30,6 +30,8 @@ Form = Literal["text", "json", "csv", "markdown"]
 
 PIPED_WIDTH = 160  # a file or a pager has no width of its own
 GAP = 2
+LEAST_WRAPPED = 30  # characters a line for a text that goes on in the next
+MOST_NAMED = 8  # columns that were left out
 # A spreadsheet takes a text that begins so for a formula, and runs it (OWASP, "CSV Injection").
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 # What JSON need not escape and a terminal or a reader's eye would be fooled by: C1 controls, bidirectional marks.
@@ -46,6 +48,7 @@ class Column:
     name     its key in JSON and CSV
     heading  what readers see; the name when empty
     right    numbers stand at the right
+    wraps    a long text goes on in the next line
     expendable  how soon it is left out of a narrow terminal: the smallest first, 0 never
     styles   how a cell's text is coloured, by text (in the terminal alone)
     """
@@ -53,6 +56,7 @@ class Column:
     name: str
     heading: str = ""
     right: bool = False
+    wraps: bool = False
     expendable: int = 0
     styles: Mapping[str, str] | None = None
 
@@ -164,11 +168,17 @@ def draw(to: Console, table: Table) -> list[str]:
     texts = [
         None if row.heading is not None else {c.name: row.text(c.name) for c in table.columns} for row in table.rows
     ]
-    shown = _fitting(to.width, table.columns, [cells for cells in texts if cells is not None])
+    wide = _widths(table.columns, [cells for cells in texts if cells is not None])
+    shown = _fitting(to.width, table.columns, wide)
     drawn = RichTable(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="dim")
     for column in shown:
         drawn.add_column(
-            plain(column.title), justify="right" if column.right else "left", no_wrap=True, overflow="ellipsis"
+            plain(column.title),
+            justify="right" if column.right else "left",
+            no_wrap=not column.wraps,
+            overflow="fold" if column.wraps else "ellipsis",
+            # Else a text that wraps would make the others narrower.
+            min_width=None if column.wraps or len(shown) == 1 else wide[column.name],
         )
     for row, cells in zip(table.rows, texts, strict=True):
         if cells is None:
@@ -178,19 +188,22 @@ def draw(to: Console, table: Table) -> list[str]:
     to.print(drawn)
     left_out = [column.title for column in table.columns if column not in shown]
     if left_out:
-        to.print(
-            Text(
-                f"  (left out for width: {', '.join(map(plain, left_out))}; widen the terminal, or --json)", style="dim"
-            )
-        )
+        more = f" and {len(left_out) - MOST_NAMED} more" if left_out[MOST_NAMED:] else ""
+        names = ", ".join(map(plain, left_out[:MOST_NAMED])) + more
+        to.print(Text(f"  (left out for width: {names}; widen the terminal, or --json)", style="dim"))
     return left_out
 
 
-def _fitting(width: int, columns: Sequence[Column], rows: Sequence[Mapping[str, str]]) -> list[Column]:
+def _widths(columns: Sequence[Column], rows: Sequence[Mapping[str, str]]) -> dict[str, int]:
+    """How wide each column must be."""
+    wide = {c.name: max([len(c.title), *(len(row[c.name]) for row in rows)]) for c in columns}
+    return wide | {c.name: min(wide[c.name], LEAST_WRAPPED) for c in columns if c.wraps}
+
+
+def _fitting(width: int, columns: Sequence[Column], wide: Mapping[str, int]) -> list[Column]:
     """The columns that fit side by side."""
     kept = list(columns)
-    wide = {c.name: max(len(c.title), *(len(row[c.name]) for row in rows)) if rows else len(c.title) for c in kept}
-    while len(kept) > 1 and sum(wide[c.name] + GAP for c in kept) > width + GAP:
+    while len(kept) > 1 and sum(wide[c.name] + GAP for c in kept) > width:
         expendable = [c for c in kept if c.expendable]
         kept.remove(min(expendable, key=lambda c: c.expendable) if expendable else kept[-1])
     return kept
@@ -203,7 +216,7 @@ def as_text(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:.6g}"
+        return f"{value:,.0f}" if 1e6 <= abs(value) < 1e15 else f"{value:.6g}"
     if isinstance(value, int | Decimal):
         return f"{value:,}"
     if isinstance(value, datetime):

@@ -179,7 +179,7 @@ def read_table(folder: Path, table: str) -> pa.Table:
     import pyarrow.compute as pc
 
     parts = _read_parts(folder, table)
-    schema = _schema(table)
+    schema = table_schema(table)
     if (folder / f"{table}.parquet").is_file():
         whole = _read_as(schema, folder / f"{table}.parquet")
         if parts:
@@ -190,7 +190,7 @@ def read_table(folder: Path, table: str) -> pa.Table:
 
 
 def _read_parts(folder: Path, table: str) -> list[pa.Table]:
-    schema = _schema(table)
+    schema = table_schema(table)
     while True:
         files = sorted((folder / "parts").glob(f"{table}-*.parquet"))
         try:
@@ -229,7 +229,8 @@ def read_records(folder: Path) -> list[Record]:
         raise StoreError(f"{folder}: {error}") from None
 
 
-def _schema(table: str) -> pa.Schema:
+def table_schema(table: str) -> pa.Schema:
+    """The columns of one of the three tables."""
     import pyarrow as pa
 
     if table == "records":
