@@ -96,7 +96,7 @@ def _rows(records: Any, placed: Sequence[Place]) -> Any:
     order = {kind: place for place, kind in enumerate(_SCENARIO_AXIS)}
     columns["kind_order"] = [order.get(kind, len(order)) for kind in records["scenario_kind"].to_pylist()]
     columns["position"] = records["position"]
-    return pa.table(columns)
+    return pa.table(columns).combine_chunks()
 
 
 def _ordered(rows: Any, numbers: Sequence[int]) -> Any:

@@ -179,6 +179,7 @@ def _write_candidates(data: Path, whole: Any, chunks: int) -> None:
     """Whole records, each in the chunk that the page works out from its id."""
     import pyarrow as pa
 
+    whole = whole.combine_chunks()  # rows are picked from one piece ten times as fast as from many
     mine = np.array([int(one[:8], 16) % chunks for one in whole["id"].to_pylist()])
     order = np.argsort(mine, kind="stable")
     ends = np.searchsorted(mine[order], np.arange(chunks + 1))
