@@ -9,8 +9,8 @@ A bundle is taken in by one rename, or not at all. The index of what was taken i
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -31,13 +31,12 @@ class Looked:
     facts: Facts
     sweep: str
     trust: Mapping[str, Trust]  # by cell
-    questions: tuple[tuple[str, int, str], ...]  # rubric digest, samples, test set digest
 
 
 def verify(bundle: Path, known: Mapping[str, str]) -> Looked:
     """Look into `bundle` and leave nothing behind. Raises `UntrustedInput` with a reason of one line."""
     with quarantine() as places:
-        return _looked(bundle, places, known)
+        return _looked(bundle, places, known, {})
 
 
 def add(bundle: Path, folder: Path, known: Mapping[str, str]) -> tuple[Path, Looked]:
@@ -47,15 +46,14 @@ def add(bundle: Path, folder: Path, known: Mapping[str, str]) -> tuple[Path, Loo
     content, a copy of somebody's latencies, or a test set that is not the one its rubric was asked with before.
     """
     with quarantine(folder) as places:
-        looked = _looked(bundle, places, known)
-        _check_against(index(folder), looked)
+        looked = _looked(bundle, places, known, index(folder))
         target = folder / looked.facts.bundle[:16]
         try:
             _flushed(places.clean)
             places.clean.rename(target)
         except OSError as error:
             raise StoreError(f"{target} could not be made: {error.strerror or error}") from None
-    return target, Looked(looked.facts, looked.sweep, trust(index(folder))[target], looked.questions)
+    return target, replace(looked, trust=trust(index(folder))[target])
 
 
 def index(folder: Path) -> dict[Path, Facts]:
@@ -68,38 +66,28 @@ def index(folder: Path) -> dict[Path, Facts]:
     return found
 
 
-def _looked(bundle: Path, places: Quarantine, known: Mapping[str, str]) -> Looked:
-    clean = str(places.clean)
+def _looked(bundle: Path, places: Quarantine, known: Mapping[str, str], held: Mapping[Path, Facts]) -> Looked:
     now = datetime.now(UTC).isoformat()
+    clean = str(places.clean)
     request = {"bundle": str(bundle.absolute()), "raw": str(places.raw), "clean": clean, "known": known, "now": now}
     found = inspected({"do": "check", **request})
-    unscored = _rescored(clean, places.clean)
-    facts = Facts(
-        bundle=found["bundle"],
-        run_id=found["run_id"],
-        key_id=found["key_id"],
-        signer=found["signer"],
-        unscored=unscored,
-        timed=found["timed"],
-    )
-    (places.clean / FILE).write_bytes(facts.encoded())
-    questions = tuple((rubric, n, test_set) for rubric, n, test_set in found["questions"])
-    return Looked(facts, found["sweep"], trust([places.clean])[places.clean], questions)
-
-
-def _rescored(clean: str, folder: Path) -> dict[str, str]:
-    """Why scores were not recomputed, by cell. Scores that contradict their predictions are refused."""
-    request = {"do": "rescore", "clean": clean}
+    names = ("bundle", "run_id", "key_id", "signer", "timed")
+    facts = Facts(**{name: found[name] for name in names})
+    # Before the long part: what was taken in before needs no scoring.
+    _check_against(held, facts, found["questions"])
     answer = inspected(
-        request, memory_bytes=RESCORE_MEMORY_BYTES, resident_bytes=RESCORE_MEMORY_BYTES, time_s=RESCORE_S
+        {"do": "rescore", "clean": clean},
+        memory_bytes=RESCORE_MEMORY_BYTES,
+        resident_bytes=RESCORE_MEMORY_BYTES,
+        time_s=RESCORE_S,
     )
-    unscored: dict[str, str] = answer["unscored"]
-    return unscored
+    facts = replace(facts, unscored=answer["unscored"])
+    (places.clean / FILE).write_bytes(facts.encoded())
+    return Looked(facts, found["sweep"], trust([places.clean])[places.clean])
 
 
-def _check_against(held: Mapping[Path, Facts], looked: Looked) -> None:
+def _check_against(held: Mapping[Path, Facts], facts: Facts, questions: Sequence[tuple[str, int, str]]) -> None:
     """Raise `UntrustedInput` for what contradicts, or repeats, something that was taken in."""
-    facts = looked.facts
     copied = {digest: path for path, other in held.items() for digest in other.timed.values()}
     for path, other in held.items():
         if other.bundle == facts.bundle:
@@ -110,7 +98,7 @@ def _check_against(held: Mapping[Path, Facts], looked: Looked) -> None:
         if digest in copied:
             raise UntrustedInput(f"the latencies of {cell} are those of {copied[digest].name}: a copy, not a run")
     asked = _asked(held)
-    for rubric, n, test_set in looked.questions:
+    for rubric, n, test_set in questions:
         other_set = asked.get((rubric, n), test_set)
         if other_set != test_set:
             raise UntrustedInput(

@@ -22,7 +22,7 @@ CLOCK_SLACK = timedelta(minutes=10)  # how far two machines' clocks may be apart
 MOST_RESAMPLES = 100_000
 
 # Texts that libraries wrote or that explain: they may hold anything, and are stripped where they are shown.
-_FREE = frozenset({"reason", "decision_grade_why", "energy_reason", "device_memory_reason", "device"})
+_FREE = frozenset({"reason", "decision_grade_why", "energy_reason", "device_memory_reason"})
 _FREE_MEMBERS = frozenset({"advice", "why", "reason"})
 _DOCUMENTS = ("scheme_options", "provider_options", "searched", "protocol", "calibration_options")
 
