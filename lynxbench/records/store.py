@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 TABLES = ("records", "predictions", "latencies")
 _KEYS = {"records": "cell_id", "predictions": "predictions_id", "latencies": "cell_id"}
 # Columns of records that files of an earlier state of this version lack.
-LATER_COLUMNS = frozenset({"rescored_from"})
+LATER_COLUMNS = frozenset({"ended_at", "node", "rescored_from"})
 # The disk's fault, whichever file it was.
 _DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS})
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from lynxbench import __version__
@@ -39,7 +39,8 @@ class Context:
     sweep: str
     host: HostFacts
     started_at: datetime
-    part: int = 0  # of a group that did not fit into memory at once
+    part: int = 0  # of a group that did not fit into memory at once, or on one host
+    node: str | None = None  # this machine's name in a fleet
 
 
 def predictions_id(group: Group, cell: Cell) -> str:
@@ -54,7 +55,7 @@ def skipped_record(context: Context, cell: Cell, skip: Skip) -> Record:
 
 def cell_record(context: Context, cell: Cell, seat: Seat, scores: Scores | None, result: RoundsResult | None) -> Record:
     """The row of a cell that was to run: measured, or with the reason why not."""
-    declared = _declared(context, cell)
+    declared = {**_declared(context, cell), "ended_at": datetime.now(UTC)}
     trouble = _trouble(cell, seat, scores, result)
     if trouble is None and scores is not None and result is not None:
         try:
@@ -138,6 +139,7 @@ def _declared(context: Context, cell: Cell) -> dict[str, Any]:
         "position": cell.position,
         "group_id": group.group_id,
         "started_at": context.started_at,
+        "node": context.node,
         "warnings": [],
         "workload": group.workload.name,
         "task": rubric.spec.task,
