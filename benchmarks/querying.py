@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +166,7 @@ def _column(field: pa.Field, told: dict[str, Any], rows: int, nested: dict[str, 
         "int64": SCHEMA_VERSION if field.name == "schema_version" else 3,
         "float64": 0.5,
         "bool": False,
+        "timestamp": datetime(2026, 1, 1, tzinfo=UTC),
     }
     return pa.repeat(pa.scalar(plain[known.type], field.type), rows)
 
