@@ -26,6 +26,7 @@ def write_chunk(file: Path, name: str, table: Any, *, inline: bool) -> int:
     if inline:
         data: dict[str, Any] = {"json": plain_rows(table)}
     else:
+        table = _times_as_text(table)
         data = {"parquet": base64.b64encode(_parquet(table.cast(_plain_schema(table.schema)))).decode("ascii")}
     return file.write_text(script("lynxbench.receive", name, data), encoding="ascii")
 
@@ -37,14 +38,20 @@ def _literal(value: Any) -> str:
 
 def plain_rows(table: Any) -> list[dict[str, Any]]:
     """Rows as JSON holds them, times as text."""
-    import pyarrow as pa
-
-    times = [name for name in table.schema.names if pa.types.is_timestamp(table.schema.field(name).type)]
-    for name in times:
-        place = table.schema.get_field_index(name)
-        table = table.set_column(place, name, _as_text(table[name]))
-    rows: list[dict[str, Any]] = table.to_pylist()
+    rows: list[dict[str, Any]] = _times_as_text(table).to_pylist()
     return rows
+
+
+def _times_as_text(table: Any) -> Any:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    for place, field in enumerate(table.schema):
+        if pa.types.is_timestamp(field.type):
+            seconds = table[field.name].cast(pa.timestamp("s", tz="UTC"), safe=False)
+            text = pc.strftime(seconds, format="%Y-%m-%dT%H:%M:%SZ")
+            table = table.set_column(place, field.name, text)
+    return table
 
 
 def _parquet(table: Any) -> bytes:
@@ -53,13 +60,6 @@ def _parquet(table: Any) -> bytes:
     sink = io.BytesIO()
     pq.write_table(table, sink, compression="snappy", write_statistics=False, store_schema=False)
     return sink.getvalue()
-
-
-def _as_text(column: Any) -> Any:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    return pc.strftime(column.cast(pa.timestamp("s", tz="UTC"), safe=False), format="%Y-%m-%dT%H:%M:%SZ")
 
 
 def _plain_schema(schema: Any) -> Any:
@@ -73,8 +73,6 @@ def _plain_type(kind: Any) -> Any:
 
     if pa.types.is_integer(kind):
         return pa.float64()
-    if pa.types.is_timestamp(kind):
-        return pa.string()
     if pa.types.is_list(kind):
         return pa.list_(_plain_type(kind.value_type))
     if pa.types.is_struct(kind):

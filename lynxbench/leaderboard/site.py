@@ -32,7 +32,7 @@ from lynxbench.records.schema import SECTIONS
 from lynxbench.records.store import write_parquet
 
 HERE = Path(__file__).parent
-ROWS_A_CHUNK = 5_000
+ROWS_A_CHUNK = 2_000
 RECORDS_A_CHUNK = 250
 # Above this many records the JSON to download would be gigabytes: it has the overview's columns, Parquet has all.
 WHOLE_JSON_ROWS = 5_000
