@@ -24,7 +24,7 @@ from lynxbench.datasets.predictions import Predictions
 from lynxbench.errors import StoreError, UsageError
 from lynxbench.records.answers import predictions_of
 from lynxbench.records.declarations import kept_rubrics
-from lynxbench.records.places import dataset, find_places, scanned
+from lynxbench.records.places import dataset, find_places, in_memory, scanned
 from lynxbench.records.record import MEASURED, Record
 from lynxbench.records.results import Kept
 from lynxbench.scoring import score
@@ -33,6 +33,8 @@ from lynxbench.specs.rubric import Rubric
 
 Change = Literal["regressed", "improved", "unchanged", "undecided"]
 MAX_SLOWDOWN = 0.05
+# A larger file of predictions is read anew for each candidate, of a smaller one all at once.
+LARGEST_IN_MEMORY_BYTES = 50 << 20
 # Ends of a run that say that a candidate which could be measured no longer can.
 _BROKEN = frozenset({"failed", "rejected", "timeout", "oom", "unsupported"})
 
@@ -61,6 +63,7 @@ class Compared:
 
     loss       Effect in the metric's unit, or None; `paired` says how it came about, `n` on how many samples
     slowdown   Effect on the log scale, or None
+    speed_open there is a speed to compare, but nothing to say how sure it is
     notes      why one of them is missing, and what else differs between the two sides
     why        what the verdict rests on
     """
@@ -71,6 +74,7 @@ class Compared:
     paired: bool
     n: int | None
     notes: tuple[str, ...]
+    speed_open: bool = False
     change: Change = "undecided"
     why: str = ""
 
@@ -121,9 +125,9 @@ def _effects(pair: Pair, gates: Gates, stored: _Stored) -> Compared:
     if pair.after.record["status"] not in MEASURED:
         return Compared(pair, None, None, paired=False, n=None, notes=())
     loss, paired, n, about_loss = _loss(pair, gates, stored)
-    slowdown, about_speed = _slowdown(pair, gates)
+    slowdown, about_speed, speed_open = _slowdown(pair, gates)
     notes = [note for note in (about_loss, about_speed) if note] + _differences(pair)
-    return Compared(pair, loss, slowdown, paired, n, tuple(notes))
+    return Compared(pair, loss, slowdown, paired, n, tuple(notes), speed_open)
 
 
 def _loss(pair: Pair, gates: Gates, stored: _Stored) -> tuple[Effect | None, bool, int | None, str | None]:
@@ -158,24 +162,25 @@ def _independent(before: Record, after: Record, gates: Gates) -> tuple[Effect | 
     return difference(sides[0], sides[1], gate), False, min(before["primary_n"], after["primary_n"])
 
 
-def _slowdown(pair: Pair, gates: Gates) -> tuple[Effect | None, str | None]:
+def _slowdown(pair: Pair, gates: Gates) -> tuple[Effect | None, str | None, bool]:
+    """Effect, what to say about it, and whether one is missing that there ought to be."""
     before, after = pair.before.record, pair.after.record
     if before["is_reference"] or after["is_reference"]:
-        return None, "speed: it is the reference, which every speed is relative to"
+        return None, "the reference, which speeds are relative to", False
     if before["simulated"] or after["simulated"]:
-        return None, "speed: simulated, so its times say nothing"
+        return None, "speed: simulated, so its times say nothing", False
     if before["scenario_kind"] == "server-search":
-        return None, "speed: a rate that was found by search has no interval"
+        return None, "speed: a rate that was found by search has no interval", True
     name = "p50_ratio" if before["scenario_kind"] == "server" else "throughput_ratio"
     sides = []
     for record in (before, after):
         ratio, low, high = (record[f"{name}{end}"] for end in ("", "_low", "_high"))
         if ratio is None or low is None or high is None:
-            return None, f"speed: {'no ratio' if ratio is None else 'one round, so no interval'}"
+            return None, f"speed: {'no ratio' if ratio is None else 'one round, so no interval'}", True
         # Rounds of one process are no independent tries where there are several processes.
         tries = record["processes"] if record["processes"] > 1 else record["rounds"]
         sides.append(logarithm(ratio, low, high, _confidence(record), max(1, tries - 1)))
-    return difference(sides[0], sides[1], -math.log1p(-gates.max_slowdown)), None
+    return difference(sides[0], sides[1], -math.log1p(-gates.max_slowdown)), None, False
 
 
 def _confidence(record: Record) -> float:
@@ -223,6 +228,8 @@ def _judged(row: Compared) -> Compared:
     better = [name for name, outcome in outcomes.items() if outcome == "better"]
     if worse:
         return replace(row, change="regressed", why=f"{' and '.join(worse)} beyond the gate")
+    if row.speed_open:
+        return replace(row, why="accuracy alone could be compared" if there else "nothing to compare")
     if better and all(effect.no_worse for effect in there.values()):
         return replace(row, change="improved", why=" and ".join(better))
     if there and all(outcome == "same" for outcome in outcomes.values()):
@@ -235,15 +242,29 @@ def _judged(row: Compared) -> Compared:
     if all(effect.no_worse for effect in there.values()):
         return replace(row, why="no worse than the gates, perhaps better")
     open_ = [name for name, effect in there.items() if not effect.no_worse]
-    return replace(row, why=f"{' and '.join(open_)}: the interval reaches over the gate")
+    return replace(row, why=f"{' and '.join(open_)}: interval reaches over the gate")
 
 
 class _Stored:
-    """Rubrics and answers of results folders, the last few kept in memory: scenarios of one batch size share them."""
+    """Rubrics and answers of results folders; the last ones are kept in memory."""
 
     def __init__(self) -> None:
         self.rubric = lru_cache(maxsize=64)(_primary_alone)
-        self.answers = lru_cache(maxsize=16)(_answers)
+        self._whole = lru_cache(maxsize=2)(in_memory)
+
+    def answers(self, folder: Path, predictions_id: str) -> Predictions:
+        """What a candidate answered. Raises `StoreError` when it was not kept."""
+        import pyarrow.compute as pc
+
+        (place,) = find_places([folder])
+        wanted = pc.field("predictions_id") == predictions_id
+        if sum(file.stat().st_size for file in place.files("predictions")) > LARGEST_IN_MEMORY_BYTES:
+            rows = scanned(dataset([place], "predictions"), where=wanted)
+        else:
+            rows = self._whole(place, "predictions").filter(wanted)
+        if rows.num_rows == 0:
+            raise StoreError(f"{folder} does not hold the predictions {predictions_id}")
+        return predictions_of(rows)
 
 
 def _primary_alone(folder: Path, digest: str) -> Rubric:
@@ -255,13 +276,3 @@ def _primary_alone(folder: Path, digest: str) -> Rubric:
     if rubric.primary.metric == COMPOSITE:
         return rubric.model_copy(update={"strata": ()})
     return rubric.model_copy(update={"strata": (), "metrics": (rubric.primary,)})
-
-
-def _answers(folder: Path, predictions_id: str) -> Predictions:
-    """What a candidate answered. Raises `StoreError` when it was not kept."""
-    import pyarrow.dataset as ds
-
-    rows = scanned(dataset(find_places([folder]), "predictions"), where=ds.field("predictions_id") == predictions_id)
-    if rows.num_rows == 0:
-        raise StoreError(f"{folder} does not hold the predictions {predictions_id}")
-    return predictions_of(rows)

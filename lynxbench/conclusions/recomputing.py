@@ -15,7 +15,7 @@ from lynxbench.records.record import MEASURED, Record
 from lynxbench.scoring import Scores, score
 from lynxbench.specs.rubric import Rubric
 
-# Sums are added up in the order of the sample ids, on every machine the same: what is left is the rounding of libraries.
+# Sums are added up in the order of the sample ids, the same everywhere: what is left is the rounding of libraries.
 TOLERANCE = 1e-9
 
 
