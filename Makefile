@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Times are measured on few cores: the tests share them.
 JOBS ?= 2
 
-.PHONY: sweep test check bench docs train validate clean
+.PHONY: sweep test check bench docs train validate site web clean
 
 sweep: $(VENV)/.installed
 	$(BIN)/lynxbench sweep $(ARGS)
@@ -36,6 +36,16 @@ train:
 
 validate: $(VENV)/.installed
 	@for folder in results/reference/*/; do [ ! -d "$$folder" ] || $(BIN)/lynxbench validate "$$folder" || exit 1; done
+
+# The leaderboard of the reference results, or of RESULTS.
+RESULTS ?= results/reference
+site: $(VENV)/.installed
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[cpu,leaderboard]'
+	$(BIN)/lynxbench leaderboard build $(RESULTS) --force $(ARGS)
+
+# Bundles the pages' libraries again, from web/package-lock.json; needs Debian's nodejs and npm.
+web:
+	cd web && npm ci --no-audit --no-fund && npm run build
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -42,6 +42,11 @@ def check(sizes: dict[str, int], wheel_bytes: int) -> list[str]:
         for path in (ROOT / "lynxbench" / "suites").rglob("*")
         if path.is_file() and path.suffix in {".toml", ".onnx", ".npz", ".jsonl", ""}
     }
+    wanted |= {
+        f"lynxbench/leaderboard/{folder}/{path.name}"
+        for folder in ("assets", "templates")
+        for path in (ROOT / "lynxbench" / "leaderboard" / folder).iterdir()
+    }
     wanted.add("lynxbench/py.typed")
     complaints = [f"missing: {name}" for name in sorted(wanted - sizes.keys())]
     stray = [

@@ -14,6 +14,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+# Rows that are compared with all others at once: what that takes in memory grows with the rows, not their square.
+_BLOCK = 512
+
 Class = Literal["frontier", "tied", "dominated"]
 
 
@@ -49,7 +52,7 @@ class Standing:
 
 
 def standings(offers: Sequence[Offer]) -> list[Standing]:
-    """Where each of `offers` stands, in their order. O(n²) comparisons, vectorised by row.
+    """Where each of `offers` stands, in their order. O(n²) comparisons, a block of rows at a time.
 
     - *Frontier*: no other row is at least as good on both axes and better on one, by the estimates (Pareto).
     - *Dominated*: some row is at least as good on both axes by the estimates, and on one of them beyond doubt: the two
@@ -66,14 +69,16 @@ def standings(offers: Sequence[Offer]) -> list[Standing]:
     order = np.lexsort((loss[0], cost[0]))
     loss, cost = loss[:, order], cost[:, order]
     ranks = np.ones(len(offers), dtype=np.int64)
-    frontier = np.zeros(len(offers), dtype=np.bool_)
-    for row in range(len(offers)):
-        # Rows of the same cost come before by their loss; a twin in both beats nobody.
-        no_worse = loss[0, :row] <= loss[0, row]
-        frontier[row] = not (no_worse & ((loss[0, :row] < loss[0, row]) | (cost[0, :row] < cost[0, row]))).any()
-        sure = no_worse & ((loss[2, :row] < loss[1, row]) | (cost[2, :row] < cost[1, row]))
-        if sure.any():
-            ranks[row] = 1 + ranks[:row][sure].max()
+    frontier = np.ones(len(offers), dtype=np.bool_)
+    for start in range(0, len(offers), _BLOCK):
+        rows = slice(start, start + _BLOCK)
+        (value, low, _), (cost_value, cost_low, _) = loss[:, rows], cost[:, rows]
+        as_good = (loss[0][:, None] <= value) & (cost[0][:, None] <= cost_value)
+        better = as_good & ((loss[0][:, None] < value) | (cost[0][:, None] < cost_value))
+        frontier[rows] = ~better.any(axis=0)
+        sure = as_good & ((loss[2][:, None] < low) | (cost[2][:, None] < cost_low))
+        for place in np.flatnonzero(sure.any(axis=0)):
+            ranks[start + place] = 1 + ranks[sure[:, place]].max()
     found: list[Standing] = [Standing(1, "tied")] * len(offers)
     for place, row in enumerate(order.tolist()):
         standing: Class = "frontier" if frontier[place] else "tied" if ranks[place] == 1 else "dominated"

@@ -90,6 +90,14 @@ def test_a_thousand_rows_of_growing_cost_and_falling_loss_are_all_frontier() -> 
     assert {one.standing for one in standings(offers)} == {"frontier"}
 
 
+def test_a_long_chain_is_ranked_through() -> None:
+    offers = [Offer(Estimate(x, x - 0.1, x + 0.1), Estimate(x, x - 0.1, x + 0.1)) for x in map(float, range(1200))]
+    order = np.random.default_rng(0).permutation(len(offers)).tolist()
+    found = standings([offers[place] for place in order])
+    assert [one.rank for one in found] == [place + 1 for place in order]
+    assert sum(one.standing == "frontier" for one in found) == 1
+
+
 @given(st.lists(st.floats(0.01, 100), min_size=1, max_size=8), st.integers(0, 5))
 def test_the_geometric_mean_is_numpys(values: list[float], missing: int) -> None:
     mean = geometric_mean([Estimate(v, v * 0.9, v * 1.1) for v in values], len(values) + missing)
