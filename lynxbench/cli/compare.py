@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any, get_args
 
 from lynxbench.cli.kept import chosen_records
+from lynxbench.cli.notes import hang
 from lynxbench.cli.output import Column, Form, Row, Table, console, draw, markdown, write_csv, write_json
 from lynxbench.cli.text import change, duration, plain, ratio
 from lynxbench.conclusions.compare import Change, Compared, Comparison, Gates, compare
 from lynxbench.conclusions.effects import Effect
-from lynxbench.conclusions.matching import Unmatched, split
+from lynxbench.conclusions.matching import split
 from lynxbench.errors import UsageError
 from lynxbench.records.record import MEASURED, Record
 from lynxbench.specs.base import did_you_mean
@@ -33,7 +34,7 @@ _LEGEND = (
     "after over before (what host and run have in common cancels) · p50 as it was: median latency before → after, of "
     "two {between}, on which no verdict rests · changes up to {gates} count as none"
 )
-_MOST_UNMATCHED = 12
+_MOST_UNMATCHED = 4
 
 
 def compare_command(
@@ -152,7 +153,7 @@ def _tell(found: Comparison, shown: Sequence[Compared], names: Sequence[str], fo
     if form == "text" and shown:
         out.print(_legend(found, shown), style="dim", markup=False)
     for line in _rest(found):
-        out.print(plain(line), style="dim", markup=False, soft_wrap=form == "markdown")
+        hang(out, "", plain(line))
     if only is not None and not shown:
         out.print(f"nothing {only}", markup=False)
     out.print(_verdict(found), markup=False)
@@ -215,21 +216,20 @@ def _legend(found: Comparison, rows: Sequence[Compared]) -> str:
 
 
 def _rest(found: Comparison) -> Iterator[str]:
-    """What was not compared, by reason."""
-    by_reason: dict[str, list[Unmatched]] = {}
+    """What was not compared, by reason; a row that both sides have under the same name is named once."""
+    groups: dict[str, list[str]] = {}
     for one in found.unmatched:
-        by_reason.setdefault(one.reason, []).append(one)
-    for reason, ones in by_reason.items():
-        named = [_named(one) for one in ones[:_MOST_UNMATCHED]]
-        more = f"; and {len(ones) - _MOST_UNMATCHED} more" if ones[_MOST_UNMATCHED:] else ""
-        yield f"not compared, {reason}: {'; '.join(named)}{more}"
+        only = f"only {one.side}" if one.reason == "missing" else one.detail
+        names = groups.setdefault(f"{one.reason}, {only}", [])
+        record = one.kept.record
+        name = f"{record['model']} {record['scheme']} {record['scenario']}"
+        if name not in names:
+            names.append(name)
+    for reason, names in groups.items():
+        more = f" and {len(names) - _MOST_UNMATCHED} more" if names[_MOST_UNMATCHED:] else ""
+        yield f"not compared: {reason}: {', '.join(names[:_MOST_UNMATCHED])}{more}"
     if found.superseded:
         yield f"{found.superseded} older rows of the same cells were left out"
-
-
-def _named(one: Unmatched) -> str:
-    record = one.kept.record
-    return f"{record['model']} {record['scheme']} {record['scenario']} ({one.side}: {one.detail})"
 
 
 def _verdict(found: Comparison) -> str:

@@ -9,6 +9,7 @@ Rows match when all of these agree; executor, host and versions need not, where 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -163,11 +164,21 @@ def _explained(side: Side, kept: Kept, others: Iterable[Kept], names: Sequence[s
     name = differing[least][0]
     here, there = _digest(mine, name), _digest(namesakes[least].record, name)
     a, b = (here, there) if side == "before" else (there, here)
-    return Unmatched(side, kept, _DIGESTS[name], f"{name}: {_short(a)} before, {_short(b)} after")
+    return Unmatched(side, kept, _DIGESTS[name], _differing(name, a, b))
 
 
 def _not_measured(side: Side, kept: Kept) -> Unmatched:
     return Unmatched(side, kept, "not-measured", f"{kept.record['status']}: {kept.record['reason']}")
+
+
+def _differing(name: str, before: Any, after: Any) -> str:
+    """What differs: of options, those alone."""
+    if name != "scheme_options":
+        return f"{name}: {_short(before)} before, {_short(after)} after"
+    options = [json.loads(side) for side in (before, after)]
+    keys = sorted(key for key in {*options[0], *options[1]} if options[0].get(key) != options[1].get(key))
+    said = [f"{key} {json.dumps(options[0].get(key))} before, {json.dumps(options[1].get(key))} after" for key in keys]
+    return f"{name}: {'; '.join(said)}"
 
 
 def _short(value: Any) -> str:

@@ -105,22 +105,30 @@ def with_folder(schema: pa.Schema) -> pa.Schema:
     return schema.append(pa.field(FOLDER, pa.string(), metadata=about))
 
 
-def dataset(places: Sequence[Place], table: str) -> ds.Dataset:
+def dataset(places: Sequence[Place], table: str, *, encoded: bool = False) -> ds.Dataset:
     """One table of all places, to be scanned: only the columns and rows asked for are read, and checksums verified.
 
     Every file's columns are looked at here (not its rows); raises `StoreError` for a file that has others.
+
+    encoded  texts come as dictionaries, as most files hold them: half the time for queries over millions of rows
     """
+    import pyarrow as pa
     import pyarrow.dataset as ds
     from pyarrow.fs import LocalFileSystem
 
     schema, local = with_folder(table_schema(table)), LocalFileSystem()
-    options = ds.ParquetFragmentScanOptions(page_checksum_verification=True)
-    parquet = ds.ParquetFileFormat(default_fragment_scan_options=options)
+    texts = [field.name for field in schema if encoded and field.type == pa.string()]
+    dictionary = pa.dictionary(pa.int32(), pa.string())
+    read_as = pa.schema([f.with_type(dictionary) if f.name in texts else f for f in schema], schema.metadata)
+    parquet = ds.ParquetFileFormat(
+        read_options=ds.ParquetReadOptions(dictionary_columns=texts),
+        default_fragment_scan_options=ds.ParquetFragmentScanOptions(page_checksum_verification=True),
+    )
     fragments, unmerged = [], []
     for place in places:
         if place.kind == "sweep" and any((place.folder / "parts").glob(f"{table}-*.parquet")):
             # Running or interrupted: a part replaces the rows of its key, which takes reading both.
-            unmerged.append(ds.dataset(in_memory(place, table)))
+            unmerged.append(ds.dataset(in_memory(place, table).cast(read_as)))
             continue
         for file in place.files(table):
             told = _told(schema, place, table, file)
@@ -128,7 +136,7 @@ def dataset(places: Sequence[Place], table: str) -> ds.Dataset:
             for name, value in told.items():
                 expression &= ds.field(name) == value
             fragments.append(parquet.make_fragment(str(file), local, partition_expression=expression))
-    whole = ds.FileSystemDataset(fragments, schema, parquet, local)
+    whole = ds.FileSystemDataset(fragments, read_as, parquet, local)
     return ds.dataset([whole, *unmerged]) if unmerged else whole
 
 

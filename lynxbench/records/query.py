@@ -85,7 +85,7 @@ def asked(places: Sequence[Place], sql: str, *, memory_gb: float = MEMORY_GB) ->
     when a file is damaged or has other columns.
     """
     duckdb = _library()
-    tables = {table: dataset(places, table) for table in TABLES}
+    tables = {table: dataset(places, table, encoded=table == "records") for table in TABLES}
     connection = duckdb.connect(
         ":memory:",
         config={

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from lynxbench.errors import StoreError, UsageError
 from lynxbench.records.places import FOLDER, Place, dataset, find_places, in_memory
-from lynxbench.records.record import Record
+from lynxbench.records.record import MEASURED, Record
 from lynxbench.records.store import TABLES, read_records
 from lynxbench.specs.base import did_you_mean
 
@@ -124,6 +124,28 @@ def kept_records(place: Place, where: ds.Expression | None = None) -> Iterator[K
                 yield Kept(place.folder, Record(row))
     except (ValueError, OSError, pa.ArrowException) as error:
         raise StoreError(f"{place.folder}: {error}") from None
+
+
+def complaints(place: Place, records: Sequence[Record]) -> list[str]:
+    """What a sweep's tables lack or contradict: answers and latencies behind each measured record, in its number."""
+    if place.kind == "set":
+        return []
+    import pyarrow.compute as pc
+
+    tables = [
+        ("predictions", "predictions_id", "primary_n", in_memory(place, "predictions")),
+        ("latencies", "cell_id", "latency_n", in_memory(place, "latencies").filter(~pc.field("excluded"))),
+    ]
+    found = []
+    for table, key, count, rows in tables:
+        there = {row["values"]: row["counts"] for row in pc.value_counts(rows[key]).to_pylist()}
+        for record in records:
+            held = there.get(record[key], 0)
+            # A metric may be declared on a part of the test set.
+            wrong = held < record[count] if table == "predictions" else held != record[count]
+            if record["status"] in MEASURED and wrong:
+                found.append(f"record {record['cell_id']} rests on {record[count]:,} {table}, {held:,} are there")
+    return found
 
 
 def _known(table: str) -> str:

@@ -154,7 +154,7 @@ def test_a_candidate_that_no_longer_runs_has_regressed(status: str, change: str,
     [
         ({"test_set_digest": "1" * 64}, "other-test-set"),
         ({"model_sha256": "1" * 64}, "other-model-file"),
-        ({"scheme_options": "{}"}, "other-scheme-options"),
+        ({"scheme_options": '{"reduce_range": true}'}, "other-scheme-options"),
         ({"calibration_digest": "1" * 64}, "other-calibration"),
         ({"batch_size": 77}, "other-load"),
         ({"model": "another"}, "missing"),
@@ -163,13 +163,22 @@ def test_a_candidate_that_no_longer_runs_has_regressed(status: str, change: str,
 )
 def test_what_cannot_be_compared_is_told_with_its_reason(changes: dict[str, Any], reason: str, tmp_path: Path) -> None:
     same = answers(range(100))
-    a = folder(tmp_path / "a", [(INT8, same)])
-    b = folder(tmp_path / "b", [({**INT8, **changes}, same)])
-    found = compared(a, b)
+    a = folder(tmp_path / "a", [(INT8, same)], scheme_options='{"reduce_range": false, "method": "minmax"}')
+    b = folder(tmp_path / "b", [(INT8, same)], scheme_options='{"reduce_range": false, "method": "minmax"}')
+    assert len(compared(a, b).rows) == 2
+    c = folder(
+        tmp_path / "c",
+        [({**INT8, **changes}, same)],
+        scheme_options='{"reduce_range": false, "method": "minmax"}',
+    )
+    found = compared(a, c)
     assert [row.pair.after.record["scheme"] for row in found.rows] == ["fp32"]
     assert [(one.reason, one.side) for one in found.unmatched] == [(reason, "before"), (reason, "after")]
-    if reason != "missing":
-        assert next(iter(changes)) in found.unmatched[0].detail or reason == "other-load"
+    if reason == "other-scheme-options":
+        assert "reduce_range false before, true after" in found.unmatched[1].detail
+        assert '"minmax" before, null after' in found.unmatched[1].detail
+    elif reason not in {"missing", "other-load"}:
+        assert next(iter(changes)) in found.unmatched[0].detail
 
 
 def test_another_rubric_is_another_question(tmp_path: Path) -> None:
