@@ -48,8 +48,10 @@ def read_toml(file: Path) -> dict[str, Any]:
         raise DeclarationError([Problem(str(file), "", "is a folder, not a TOML file")]) from None
     except (OSError, UnicodeDecodeError) as error:
         raise DeclarationError([Problem(str(file), "", f"cannot be read: {error}")]) from None
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, ValueError) as error:  # a number of thousands of digits is a plain ValueError
         raise DeclarationError([Problem(str(file), "", f"is not valid TOML: {error}")]) from None
+    except RecursionError:
+        raise DeclarationError([Problem(str(file), "", "is not valid TOML: nested too deep")]) from None
 
 
 def collect(actions: Iterable[Callable[[], R]]) -> list[R]:

@@ -132,14 +132,14 @@ def _model_file(model: Model, key: str, declared_in: Path) -> ModelFile:
 
     path = locate(model.path, declared_in)
 
-    def wrong(where: str, message: str, value: str, **more: str) -> DeclarationError:
+    def wrong(where: str, message: str, value: str, **more: str | None) -> DeclarationError:
         return DeclarationError([Problem(str(declared_in), f"{key}.{where}", message, value=value, **more)])
 
     try:
         files = model_files(path)
         sha256 = model_sha256(path)
     except CellError as error:
-        hint = "check it with onnx.checker.check_model"
+        hint = None if error.status == "rejected" else "check it with onnx.checker.check_model"
         if "data" in error.reason or "beside" in error.reason:
             hint = "keep the graph and its external data in one folder"
         raise wrong("path", error.reason, repr(model.path), hint=hint) from None
