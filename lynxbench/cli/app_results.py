@@ -18,6 +18,7 @@ def add_to(app: typer.Typer) -> None:
     app.command()(claim)
     app.command()(decide)
     app.command()(rescore)
+    app.command()(diagnose)
 
 
 def show(
@@ -181,3 +182,29 @@ def rescore(
 
     form = chosen(as_json=json_, as_csv=csv_, as_markdown=markdown)
     raise typer.Exit(rescore_command(results, rubric, rubrics=rubrics, out=out, form=form))
+
+
+def diagnose(
+    suite: Annotated[str, typer.Argument(help="a suite's name or .toml file, or a built-in suite's results folder")],
+    candidate: Annotated[str, typer.Option(help="e.g. 'int8-static on fashion-resnet8'")],
+    workload: Annotated[str | None, typer.Option(help="of this workload")] = None,
+    samples: Annotated[int, typer.Option(help="look at so many samples at most", min=16)] = 128,
+    rubrics: Folder = None,
+    executors: Folder = None,
+    json_: Json = False,
+) -> None:
+    """Find out why a candidate lost accuracy, and why it is not faster."""
+    from lynxbench.cli.diagnose import diagnose_command
+    from lynxbench.cli.output import chosen
+
+    raise typer.Exit(
+        diagnose_command(
+            suite,
+            candidate,
+            workload=workload,
+            samples=samples,
+            rubrics=rubrics,
+            executors=executors,
+            form=chosen(as_json=json_),
+        )
+    )
