@@ -230,7 +230,7 @@ def _sums(time: TimeFacts, reference: TimeFacts) -> str:
 def _legend() -> str:
     return (
         "SQNR: signal over error, in dB, errors of earlier layers included, graphs computed op by op · outside: share "
-        "of values beyond what the scale can express · KS: distance of the values met on calibration and on test samples, "
+        "of values beyond what the scale can express · KS: distance of the values met on calibration and test samples, "
         "0 to 1 · – : not quantized, or not computed"
     )
 
