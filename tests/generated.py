@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 RESULTS_INTRODUCTION = f"""# Results
 
-`lynxbench sweep` writes one folder a sweep. Only `reference/` is committed here.
+`lynxbench sweep` writes one folder a sweep. Only `reference/` is committed here; `make validate` checks it.
 
 | file | one row is | key |
 | --- | --- | --- |
@@ -26,11 +26,15 @@ page checksums. Read them with what you have:
 ```python
 import lynxbench, pandas, polars, duckdb
 
-lynxbench.load("results/starter").records                         # Arrow, every row checked
+lynxbench.load("results").records                                 # Arrow, of all folders below, every row checked
 pandas.read_parquet("results/starter/records.parquet")
 polars.read_parquet("results/starter/records.parquet")
 duckdb.sql("select model, scheme, p50_ns, primary_loss from 'results/starter/records.parquet'")
 ```
+
+[docs/results.md](../docs/results.md) shows `lynxbench show`, `compare` and `query`, and how sets of millions of records
+are laid out. Where rows of several folders stand in one table, a column `folder` says where each lies; keys are unique
+within a folder, so join on it too.
 
 Timing percentiles are derived from the rows of `latencies.parquet` with `excluded = false`; scores from
 `predictions.parquet`. Both can be recomputed from the files alone, and a test does.
