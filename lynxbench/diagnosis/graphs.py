@@ -20,8 +20,8 @@ MASK_MAGNITUDE = 1e3
 def pairs(prepared: Any, artifact: Any) -> dict[str, str]:
     """Tensor of the prepared fp32 graph → the artifact's tensor that its readers read instead, as a real number.
 
-    What only a Relu or Clip reads that the quantizer dropped, as its range begins where they cut, has no counterpart: the
-    quantizer gives the name of what they wrote to the number that they would have read.
+    What only a Relu or Clip reads that the quantizer dropped, as its range begins where they cut, has no counterpart:
+    the quantizer gives the name of what they wrote to the number that they would have read.
     """
     made = {name for node in artifact.graph.node for name in node.output} | {i.name for i in artifact.graph.input}
     types = element_types(prepared)

@@ -131,7 +131,7 @@ def profile(request: dict[str, Any]) -> dict[str, Any]:
     asked = task.inputs(samples)[: request["batch_size"]]
 
     def opened(stack: ExitStack, folder: str | None) -> list[tuple[Any, Callable[[], Any]]]:
-        found = []
+        found: list[tuple[Any, Callable[[], Any]]] = []
         for number, (file, kind) in enumerate(request["artifacts"]):
             place = None if folder is None else Path(folder) / str(number)
             if place is not None:
