@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 # Of hundreds of tensors those that say most; all of them with --json.
 MOST_ROWS = 12
 MOST_PLACES = 3
+SHOWN_SHARE = 5e-5  # what rounds to 0.00 % has no stratum to name
 
 
 def diagnose_command(
@@ -137,7 +138,7 @@ def _tensors(tensors: Sequence[TensorFacts]) -> Table | None:
                 "represented": _span(one.represented_low, one.represented_high),
                 "outside": "–" if one.outside_share is None else f"{100 * one.outside_share:.2f} %",
                 "stratum": "–"
-                if not one.worst_outside_share
+                if (one.worst_outside_share or 0.0) < SHOWN_SHARE
                 else f"{one.worst_field}={one.worst_stratum} {100 * one.worst_outside_share:.2f} %",
                 "outlier": _number(one.outlier_ratio, ".1f"),
                 "kurtosis": _number(one.kurtosis, ".0f"),
@@ -230,13 +231,16 @@ def _sums(time: TimeFacts, reference: TimeFacts) -> str:
 def _legend() -> str:
     return (
         "SQNR: signal over error, in dB, errors of earlier layers included, graphs computed op by op · outside: share "
-        "of values beyond what the scale can express · KS: distance of the values met on calibration and test samples, "
-        "0 to 1 · – : not quantized, or not computed"
+        "of values beyond what the scale can express · KS: distance of the values met on calibration and on test "
+        "samples, 0 to 1 · – : not quantized, or not computed"
     )
 
 
 def _number(value: float | None, form: str) -> str:
-    return "–" if value is None else "∞" if value == float("inf") else format(value, form).replace("-", "−")
+    if value is None:
+        return "–"
+    # "z": no negative zero.
+    return "∞" if value == float("inf") else format(value, f"z{form}").replace("-", "−")
 
 
 def _span(low: float | None, high: float | None) -> str:

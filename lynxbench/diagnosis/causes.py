@@ -122,7 +122,13 @@ def find_causes(evidence: Evidence) -> tuple[Finding, ...]:
     for finding in (*_accuracy(evidence), *_time(evidence)):
         by_cause.setdefault(finding.cause, []).append(finding)
     return tuple(
-        Finding(first.cause, first.where, first.said, first.numbers, tuple(dict.fromkeys(one.where for one in rest)))
+        Finding(
+            first.cause,
+            first.where,
+            first.said,
+            first.numbers,
+            tuple(dict.fromkeys(one.where for one in rest if one.where != first.where)),
+        )
         for cause in Cause
         if cause in by_cause
         for first, *rest in [by_cause[cause]]

@@ -14,6 +14,7 @@ from lynxbench.diagnosis.facts import TensorFacts
 from lynxbench.diagnosis.graphs import Range, pairs, represented, with_all_outputs
 from lynxbench.diagnosis.streaming import Error, Histogram, Moments
 from lynxbench.quantization.check import session
+from lynxbench.quantization.graphs import FLOAT, element_types
 from lynxbench.tasks import Feed
 
 # What the observed tensors of one batch may take in both graphs: where they take more, the samples are read
@@ -71,7 +72,7 @@ def observe(prepared: Any, artifact: Any, test: Batches, calibration: Batches | 
     twins, ends = pairs(prepared, artifact), represented(artifact)
     producers = {name: node.op_type for node in prepared.graph.node for name in node.output}
     ranges = {name: ends.get(twin.removesuffix("_DequantizeLinear_Output")) for name, twin in twins.items()}
-    facts: list[TensorFacts] = []
+    facts = _inputs(prepared, ends, test, calibration)
     for names in _chunks(prepared, list(twins), next(iter(test))):
         seen = {name: _Tensor() for name in names}
         mine = session(with_all_outputs(prepared, names), 1, optimize=False, varied_shapes=True)
@@ -98,6 +99,23 @@ def observe(prepared: Any, artifact: Any, test: Batches, calibration: Batches | 
             if seen[name].moments.n
         ]
     return facts
+
+
+def _inputs(prepared: Any, ends: Mapping[str, Range], test: Batches, calibration: Batches | None) -> list[TensorFacts]:
+    """Facts about the graph's inputs of floating point, which no run has to tell."""
+    types = element_types(prepared)
+    constants = {tensor.name for tensor in prepared.graph.initializer}
+    names = [one.name for one in prepared.graph.input if one.name not in constants and types[one.name] == FLOAT]
+    seen, met = ({name: _Tensor() for name in names} for _ in range(2))
+    for batches, tensors in ((test, seen), (calibration, met)):
+        for feed in batches or ():
+            for name in names:
+                tensors[name].see(feed[name], ends.get(name) if tensors is seen else None)
+    return [
+        _facts(name, "input", seen[name], met[name], ends.get(name), test.strata)
+        for name in names
+        if seen[name].moments.n
+    ]
 
 
 def _chunks(prepared: Any, names: Sequence[str], feed: Feed) -> Iterator[list[str]]:
@@ -133,6 +151,7 @@ def _facts(
     return TensorFacts(
         name=name,
         producer=producer,
+        # An input is the same for both.
         sqnr_db=seen.error.sqnr_db,
         cosine=seen.error.cosine,
         low=seen.low,

@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.floating]
 
-# A bin is a float32's sign, exponent and first six bits of its fraction: 64 an octave. A magnitude read from one
-# is off by 0.8 % at most, and finding the bin costs a shift.
+# A bin is a float32's sign, exponent and first six bits of its fraction: 64 an octave, so that a magnitude read from
+# one is off by 0.8 % at most, and finding the bin costs a shift.
 _SHIFT = 17
 _HALF = 1 << (31 - _SHIFT)  # bins of one sign, by magnitude; those of negative numbers come after
 

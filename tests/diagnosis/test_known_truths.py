@@ -14,7 +14,7 @@ from lynxbench.diagnosis.run import Diagnosis, diagnose
 from lynxbench.diagnosis.subject import subject, suite_of
 from lynxbench.errors import UsageError
 from lynxbench.execution import host_facts, products_saturate
-from lynxbench.specs.load import builtin_folder
+from lynxbench.specs.load import PACKAGE
 from tests.quantization.models import mlp
 
 IMAGES = """
@@ -162,13 +162,14 @@ def test_a_candidate_with_nothing_wrong_says_so_and_noise_is_found(tmp_path: Pat
     assert accuracy(good) == set()
     # One scale a channel, and every weight and activation near fp32's.
     assert {one.scales for one in good.weights} == {one.shape[0] for one in good.weights}
-    assert min(one.sqnr_db or 0 for one in good.tensors) > 15
+    assert min(one.sqnr_db for one in good.tensors if one.sqnr_db is not None) > 15
     noise = found(diagnosed(suite, "static (noise) on resnet", 96))
     assert Cause.CALIBRATION_FROM_OTHER_DISTRIBUTION in noise
+    assert noise[Cause.CALIBRATION_FROM_OTHER_DISTRIBUTION].where == "image"
 
 
 def test_one_weight_multiplied_by_a_thousand_is_found(tmp_path: Path) -> None:
-    model = onnx.load(builtin_folder("suites") / "starter" / "fashion-resnet8.onnx")
+    model = onnx.load(PACKAGE / "suites" / "starter" / "fashion-resnet8.onnx")
     weight = next(one for one in model.graph.initializer if one.name == "3.first.conv.weight")
     values = numpy_helper.to_array(weight).copy()
     values[3, 2, 1, 1] *= 1000
