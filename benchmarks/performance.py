@@ -95,6 +95,15 @@ SECTIONS = (
         ("--kills", "40"),
     ),
     Section(
+        "Millions of records",
+        "querying.py",
+        "A leaderboard's queries over a fleet's records in hive-partitioned Parquet, by `lynxbench query`: they should "
+        "answer in seconds and hold no more than a few hundred megabytes beyond its limit of 2 GB. Every page that is "
+        "read has its checksum verified.",
+        ("--records", "200000"),
+        ("--records", "5000000"),
+    ),
+    Section(
         "Calibration",
         "calibration.py",
         "Streaming calibration beside ONNX Runtime's own; `wall` and `cpu` are ratios to plain inference.",

@@ -5,6 +5,7 @@
     │   └── DeclarationError        2   a TOML file, model, data set or option is wrong; carries every problem at once
     ├── StoreError                  3   results could not be written or read (disk full, corrupt file)
     │   └── FolderBusy              2   another sweep holds the results folder
+    ├── FetchError              3   an archive that a suite is made from could not be had
     ├── CellError                   3   one cell could not be measured; becomes a record with a status and a reason
     └── UntrustedInput              4   somebody else's file was refused
 
@@ -21,6 +22,7 @@ __all__ = [
     "CellError",
     "DeclarationError",
     "FailureStatus",
+    "FetchError",
     "FolderBusy",
     "LynxBenchError",
     "Problem",
@@ -87,6 +89,12 @@ class FolderBusy(StoreError):
     """Another sweep is writing to this results folder."""
 
     exit_code = 2
+
+
+class FetchError(LynxBenchError):
+    """An archive of a suite could not be had: no network, no such version, no tool to get it with."""
+
+    exit_code = 3
 
 
 class CellError(LynxBenchError):

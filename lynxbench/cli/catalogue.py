@@ -140,11 +140,7 @@ def validate_command(paths: Sequence[Path], *, rubrics: Path | None, executors: 
 
 def _validate(path: Path, rubrics: Path | None, executors: Path | None) -> str:
     if path.is_dir():
-        from lynxbench.records.store import read_records
-
-        if not (path / "sweep.json").is_file():
-            raise UsageError("is no results folder: it has no sweep.json")
-        return f"{len(read_records(path))} sound records"
+        return _results(path)
     data = read_toml(path)
     if "workloads" in data:
         from lynxbench.sweep.run import prepare_sweep
@@ -157,3 +153,20 @@ def _validate(path: Path, rubrics: Path | None, executors: Path | None) -> str:
         return f"a sound rubric, digest {rubric.digest[:12]}; {_answers(rubric.spec)}"
     build(ExecutorSpec, data, str(path))
     return "a sound executor"
+
+
+def _results(path: Path) -> str:
+    """Every record of every folder at or below `path`; raises `StoreError` for the first that is not sound."""
+    from lynxbench.errors import StoreError
+    from lynxbench.records.places import find_places
+    from lynxbench.records.results import complaints, kept_records
+
+    places, count = find_places([path]), 0
+    for place in places:
+        records = [kept.record for kept in kept_records(place)] if place.kind == "sweep" else []
+        count += len(records) if records else sum(1 for _ in kept_records(place))
+        wrong = complaints(place, records)
+        if wrong:
+            raise StoreError(f"{place.folder}: " + "; ".join(wrong))
+    where = f" in {len(places)} folders" if len(places) > 1 else ""
+    return f"{count:,} sound records{where}"

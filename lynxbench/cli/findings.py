@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from lynxbench.cli.text import change, fraction, signed
+from lynxbench.execution import Caution
 from lynxbench.records.record import MEASURED, Record
 
 # A candidate counts as slower when the whole interval of its speed lies below this share of the reference's.
@@ -26,6 +27,7 @@ def findings(records: Sequence[Record]) -> list[str]:
     return [
         *_recommendation(shown),
         *_broken(shown),
+        *_saturated(shown),
         *_hidden(shown),
         *_slower(shown),
         *_batch_dependent(shown, rivals),
@@ -67,6 +69,17 @@ def _broken(shown: Sequence[Record]) -> Iterable[str]:
         )
     if len(fragile) > 2:
         yield f"{len(fragile) - 2} more are fragile (see the verdict column)."
+
+
+def _saturated(shown: Sequence[Record]) -> Iterable[str]:
+    """That these scores are this kind of processor's: elsewhere the same file computes something else."""
+    told = [r for r in shown if any(w["code"] == Caution.PRODUCTS_SATURATE for w in r["warnings"])]
+    if told:
+        schemes = ", ".join(dict.fromkeys(map(_scheme, told)))
+        yield (
+            f"Not the same on every processor: {schemes}. This one has no VNNI and cuts products of uint8 by int8 off "
+            "at 16 bits; reduce_range = true, or weight_type uint8, makes a scheme that does not depend on it."
+        )
 
 
 def _hidden(shown: Sequence[Record]) -> Iterable[str]:

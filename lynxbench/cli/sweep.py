@@ -18,7 +18,7 @@ from lynxbench.errors import UsageError
 from lynxbench.records.store import read_records
 from lynxbench.specs.base import did_you_mean
 from lynxbench.specs.load import cache_folder
-from lynxbench.specs.resolve import resolve_suite
+from lynxbench.specs.resolve import ResolvedSuite, resolve_suite
 from lynxbench.specs.suite import BudgetName, Scenario
 from lynxbench.sweep.progress import expected_s
 from lynxbench.sweep.run import Outcome, Prepared, default_folder, prepare_sweep, run_sweep
@@ -56,6 +56,7 @@ def sweep_command(
     )
     prepared = prepare_sweep(resolved)
     folder = out or default_folder(resolved, budget, changed=bool(assignments or executor))
+    _say_what_is_left_out(resolved)
     if dry_run:
         _print_plan(prepared, folder, as_json)
         return 0
@@ -65,6 +66,16 @@ def sweep_command(
     except KeyboardInterrupt:
         return _interrupted(prepared, folder)
     return _report(prepared, outcome, as_json)
+
+
+def _say_what_is_left_out(resolved: ResolvedSuite) -> None:
+    for workload, parts in resolved.left_out.items():
+        if resolved.wanted("workload", workload):
+            suite = parts.split("/")[0]
+            print(
+                f"left out: {workload} ({parts} has not been fetched; lynxbench suite fetch {suite} adds it)",
+                file=sys.stderr,
+            )
 
 
 @contextmanager
@@ -113,7 +124,8 @@ def _print_plan(prepared: Prepared, folder: Path, as_json: bool) -> None:
         for cell in group.cells
     ]
     if as_json:
-        print(json.dumps({"folder": str(folder), "estimated_s": round(estimate_s), "cells": rows}, indent=2))
+        document = {"folder": str(folder), "estimated_s": round(estimate_s), "cells": rows}
+        print(json.dumps({**document, "left_out": dict(prepared.resolved.left_out)}, indent=2))
         return
     for group in plan.groups:
         n = len(prepared.material.test_sets[group.workload.name].samples)

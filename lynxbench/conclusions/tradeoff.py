@@ -77,12 +77,12 @@ def standings(offers: Sequence[Offer]) -> list[Standing]:
         better = as_good & ((loss[0][:, None] < value) | (cost[0][:, None] < cost_value))
         frontier[rows] = ~better.any(axis=0)
         sure = as_good & ((loss[2][:, None] < low) | (cost[2][:, None] < cost_low))
-        for place in np.flatnonzero(sure.any(axis=0)):
+        for place in np.flatnonzero(sure.any(axis=0)).tolist():
             ranks[start + place] = 1 + ranks[sure[:, place]].max()
     found: list[Standing] = [Standing(1, "tied")] * len(offers)
-    for place, row in enumerate(order.tolist()):
-        standing: Class = "frontier" if frontier[place] else "tied" if ranks[place] == 1 else "dominated"
-        found[row] = Standing(int(ranks[place]), standing)
+    for position, row in enumerate(order.tolist()):
+        standing: Class = "frontier" if frontier[position] else "tied" if ranks[position] == 1 else "dominated"
+        found[row] = Standing(int(ranks[position]), standing)
     return found
 
 

@@ -42,7 +42,8 @@ def answers_of(
     if "value" in columns:
         found["values"] = _values(columns["value"], table, choice)
     if "tags" in columns:
-        found["tags"] = _tags(columns["tags"], columns["input"], table, choice)
+        read = _frame_tags if choice.task == "frame-classification" else _tags
+        found["tags"] = read(columns["tags"], columns["input"], table, choice)
     if "options" in columns:
         found["options"] = _options(columns["options"], table, choice)
     if "masks" in columns:
@@ -85,6 +86,16 @@ def _tags(tags: Column, inputs: Column, table: Table, choice: Choice) -> npt.NDA
     for position, row in enumerate(rows):
         padded[position, : len(row)] = np.maximum(row, NO_TAG)
     return padded
+
+
+def _frame_tags(tags: Column, inputs: Column, table: Table, choice: Choice) -> npt.NDArray[np.int64]:
+    """[n, frames], one for each frame: numbers from 0, or below 0 for a frame that is not scored."""
+    if tags.dtype.kind not in "iu" or tags.ndim != 2 or tags.shape[1] != inputs.shape[1]:
+        found = f"{tags.dtype} {list(tags.shape)}"
+        raise _wrong(table, choice, "tags", "not one tag a frame", found, f"whole numbers [n, {inputs.shape[1]}]")
+    if int(tags.astype(np.int64).max()) < 0:
+        raise _wrong(table, choice, "tags", "no frame has a tag to be scored by")
+    return np.maximum(tags.astype(np.int64), NO_TAG)
 
 
 def _options(options: Column, table: Table, choice: Choice) -> Column:

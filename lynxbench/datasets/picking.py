@@ -16,7 +16,7 @@ from lynxbench.datasets.table import Table
 from lynxbench.errors import DeclarationError, Problem
 
 IMAGE_TASKS = frozenset({"image-classification", "image-retrieval", "detection", "segmentation"})
-ARRAY_TASKS = frozenset({"classification", "regression"})
+ARRAY_TASKS = frozenset({"classification", "frame-classification", "regression"})
 TEXT_TASKS = frozenset(
     {"text-classification", "text-retrieval", "token-classification", "question-answering", "language-modelling",
      "multiple-choice"}
@@ -29,6 +29,7 @@ _FIELDS: dict[str, dict[str, str]] = {
     "detection": {"input": "images", "objects": "objects", "id": "ids"},
     "segmentation": {"input": "images", "masks": "masks", "id": "ids"},
     "classification": {"input": "inputs", "label": "labels", "id": "ids"},
+    "frame-classification": {"input": "inputs", "tags": "tags", "id": "ids"},
     "regression": {"input": "inputs", "value": "values", "id": "ids"},
     "transcription": {"input": "inputs", "target": "target", "id": "ids"},
     "generation": {"input": "prompt", "target": "target", "id": "id"},
@@ -39,7 +40,8 @@ _FIELDS: dict[str, dict[str, str]] = {
     "language-modelling": {"input": "text", "id": "id"},
     "multiple-choice": {"input": "prompt", "options": "options", "label": "label", "id": "id"},
 }
-ROLES = tuple(dict.fromkeys(role for fields in _FIELDS.values() for role in fields))
+# `source`: which original a sample was made from, where the file holds several of one; never looked for unasked.
+ROLES = (*dict.fromkeys(role for fields in _FIELDS.values() for role in fields), "source")
 # What a model is fed, as far as the task needs it: never left out, calibration samples included.
 _FED = {"question-answering": ("context",), "multiple-choice": ("options",)}
 

@@ -173,7 +173,7 @@ def rubric_samples(rubric: Rubric, file: Path, declared_in: Path, size: str = "s
     if missing:
         raise DeclarationError(missing)
     contents = _contents(inputs) if table.contents is None else table.contents[chosen]
-    corpus, sources = None, ids
+    corpus, sources = None, columns["source"].astype(np.str_) if "source" in columns else ids
     if rubric.task == "image-retrieval":
         corpus = Samples(ids=ids, source_ids=ids, inputs=inputs, contents=contents, labels=labels)
     if rubric.task == "text-retrieval":

@@ -22,7 +22,7 @@ from lynxbench.execution.environments import (
     worker_command,
 )
 from lynxbench.execution.executor import ColdStart, Executor, out_of_memory
-from lynxbench.execution.host import HostFacts, host_facts, usable_cores, usable_threads
+from lynxbench.execution.host import HostFacts, host_facts, products_saturate, usable_cores, usable_threads
 from lynxbench.execution.preflight import Availability, Reason, preflight
 from lynxbench.execution.sensors import Sensors, read_sensors
 from lynxbench.execution.tensors import TensorInfo, graph_inputs, graph_outputs
@@ -50,6 +50,7 @@ __all__ = [
     "list_environments",
     "out_of_memory",
     "preflight",
+    "products_saturate",
     "read_sensors",
     "remove",
     "usable_cores",

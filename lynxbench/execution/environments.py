@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib.metadata
+import itertools
 import json
 import os
 import re
@@ -30,9 +31,9 @@ from lynxbench.specs.load import PACKAGE, cache_folder
 
 INSTALL_TIMEOUT_S = 1800.0
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
-# A worker answers, times and writes; it neither trains, draws nor scores. Checked by a test that opens a session in
-# such an environment with these alone.
-WORKER_NEEDS = ("filelock", "numpy", "packaging", "platformdirs", "psutil", "pydantic")
+# A worker turns texts into tokens, answers, times and writes; it neither trains, draws nor scores. Checked by a test
+# that opens a session in such an environment with these alone.
+WORKER_NEEDS = ("filelock", "numpy", "packaging", "platformdirs", "psutil", "pydantic", "tokenizers")
 
 
 @dataclass(frozen=True)
@@ -187,11 +188,12 @@ def _requirements(spec: ExecutorSpec, source: Path) -> list[str]:
 
 
 def _declared(source: Path) -> list[str]:
-    """LynxBench's dependencies: the checkout's pyproject.toml, else the installed metadata."""
+    """LynxBench's dependencies, those of its extras too: the checkout's pyproject.toml, else the installed metadata."""
     project = source / "pyproject.toml"
     if project.is_file():
-        return [str(item) for item in tomllib.loads(project.read_text(encoding="utf-8"))["project"]["dependencies"]]
-    return [text for text in importlib.metadata.requires("lynxbench") or [] if "extra ==" not in text]
+        declared = tomllib.loads(project.read_text(encoding="utf-8"))["project"]
+        return [*declared["dependencies"], *itertools.chain.from_iterable(declared["optional-dependencies"].values())]
+    return [text.partition(";")[0].strip() for text in importlib.metadata.requires("lynxbench") or []]
 
 
 def _link(python: Path, source: Path) -> None:

@@ -17,7 +17,14 @@ from lynxbench.execution.devices import device_text, register
 from lynxbench.execution.host import usable_threads
 from lynxbench.execution.libraries import missing_libraries
 from lynxbench.execution.options import SessionPlan, Shapes, engine_key, model_digest, plan_session
-from lynxbench.execution.placement import CPU, judge, kernels_in_profile, nodes_by_provider
+from lynxbench.execution.placement import (
+    CPU,
+    KernelTime,
+    judge,
+    kernel_times_in_profile,
+    kernels_in_profile,
+    nodes_by_provider,
+)
 from lynxbench.execution.sensors import Sensors, read_sensors
 from lynxbench.execution.stepping import Stepper
 from lynxbench.execution.tensors import Array, TensorInfo, check_feed, tensor_infos
@@ -228,9 +235,19 @@ class Executor:
 
         Raises `CellError` unless the executor was made with `profile_dir`.
         """
+        return kernels_in_profile(self._profile())
+
+    def kernel_times(self) -> tuple[KernelTime, ...]:
+        """The time of all kernels run since `open`, by op type after fusion; ends the profile.
+
+        Raises `CellError` unless the executor was made with `profile_dir`.
+        """
+        return kernel_times_in_profile(self._profile())
+
+    def _profile(self) -> Path:
         if self._profile_dir is None:
             raise CellError("failed", f"executor {self.spec.name} keeps no profile; give it profile_dir")
-        return kernels_in_profile(Path(self._opened().end_profiling()))
+        return Path(self._opened().end_profiling())
 
     def close(self) -> None:
         """Release the session. Registered plugin libraries stay for the life of the process. May be called twice."""

@@ -23,6 +23,8 @@ INT8_FLAGS = {
     "asimddp": "asimddp",
     "i8mm": "i8mm",
 }
+# With one of these, x86 adds up products of unsigned and signed bytes in 32 bits; without, pairs of them in 16.
+_WIDE_PRODUCTS = frozenset({"avx512_vnni", "avx_vnni", "avx_vnni_int8", "amx_int8"})
 # cgroup v1 writes "no limit" as the largest multiple of the page size below 2**63.
 _NO_LIMIT_BYTES = 1 << 60
 
@@ -72,6 +74,14 @@ def host_facts() -> HostFacts:
         python=platform.python_version(),
         onnxruntime=onnxruntime_version(),
     )
+
+
+def products_saturate(facts: HostFacts) -> bool:
+    """Whether u8 × s8 products may be cut off at 16 bits here, as they are by AVX2's and AVX-512's `vpmaddubsw`.
+
+    With weights of 7 bits (`reduce_range`) they cannot. Other pairs of types go through wider instructions.
+    """
+    return facts.machine.lower() in {"x86_64", "amd64"} and not _WIDE_PRODUCTS.intersection(facts.isa_flags)
 
 
 def usable_threads() -> int:

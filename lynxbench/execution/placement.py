@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -44,6 +45,36 @@ def kernels_in_profile(path: Path) -> dict[str, dict[str, int]]:
         if event.get("cat") == "Node" and str(event.get("name", "")).endswith("_kernel_time") and "op_name" in facts:
             found.setdefault(facts.get("provider", ""), Counter())[facts["op_name"]] += 1
     return {provider: dict(sorted(counts.items())) for provider, counts in sorted(found.items())}
+
+
+@dataclass(frozen=True)
+class KernelTime:
+    """The kernels of one op type in one run: how many there are, their time in all, and what types they read.
+
+    ns adds up each kernel's median over all runs, so that neither warm-up nor a busy moment counts. ONNX Runtime writes
+    whole microseconds: a kernel of well under one counts as 0.
+    """
+
+    op_type: str
+    kernels: int
+    ns: float
+    reads: tuple[str, ...]
+
+
+def kernel_times_in_profile(path: Path) -> tuple[KernelTime, ...]:
+    """The kernels of a profile that ONNX Runtime wrote, by op type; `reads` joins the types of all inputs, as met."""
+    spans: dict[str, dict[str, list[int]]] = {}
+    reads: dict[str, dict[str, None]] = {}
+    for event in json.loads(path.read_text(encoding="utf-8")):
+        facts = event.get("args", {})
+        if event.get("cat") == "Node" and str(event.get("name", "")).endswith("_kernel_time") and "op_name" in facts:
+            spans.setdefault(facts["op_name"], {}).setdefault(event["name"], []).append(int(event["dur"]))
+            read = [kind for tensor in facts.get("input_type_shape", []) for kind in tensor]
+            reads.setdefault(facts["op_name"], {})[" ".join(read)] = None
+    return tuple(
+        KernelTime(name, len(nodes), 1000.0 * sum(statistics.median(of) for of in nodes.values()), tuple(reads[name]))
+        for name, nodes in spans.items()
+    )
 
 
 def judge(spec: ExecutorSpec, nodes: Mapping[str, Mapping[str, int]]) -> Judgement:

@@ -31,6 +31,7 @@ class Caution(StrEnum):
     SOME_NODES_ON_CPU = "some-nodes-on-cpu"
     SIMULATED = "simulated"
     OPTIONS_NOT_REPORTED = "options-not-reported"
+    PRODUCTS_SATURATE = "products-saturate"
 
     @property
     def advice(self) -> str:
@@ -47,6 +48,9 @@ _ADVICE = {
     Caution.SIMULATED: "Times are those of a simulator; they are never ranked.",
     Caution.OPTIONS_NOT_REPORTED: "The provider does not report all options that it was given; nothing proves that "
     "they have an effect.",
+    Caution.PRODUCTS_SATURATE: "This processor has no VNNI: products of uint8 activations and int8 weights may be cut "
+    "off at 16 bits, and the accuracy is that of such processors only. Declare reduce_range = true, or weight_type "
+    "uint8, for a scheme that is the same everywhere.",
 }
 
 

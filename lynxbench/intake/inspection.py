@@ -14,6 +14,7 @@ from lynxbench.execution import TensorInfo, graph_inputs, graph_outputs
 from lynxbench.quantization import model_files
 
 _TEXT_INPUTS = frozenset({"input_ids", "attention_mask", "token_type_ids", "position_ids"})
+_PAST = "past_key_values."  # what Hugging Face's exporters call a decoder's cache
 _WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "Gather", "LSTM", "GRU"})
 _QUANTIZED = frozenset({"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulInteger", "MatMulNBits"})
 LEAST_OPSET = 13
@@ -106,6 +107,8 @@ def _task(inputs: tuple[TensorInfo, ...], outputs: tuple[TensorInfo, ...]) -> st
     if not inputs or not outputs:
         return None
     scores = next((o for o in outputs if len(o.shape) == 2 and o.dtype.kind == "f"), None)
+    if any(tensor.name.startswith(_PAST) for tensor in inputs):
+        return "generation"
     if {tensor.name for tensor in inputs} <= _TEXT_INPUTS:
         names = {output.name for output in outputs}
         if any("start" in name for name in names) and any("end" in name for name in names):

@@ -59,4 +59,4 @@ def export_sklearn(asked: Asked) -> Source:
         return found
 
     versions = {name: needs(name, "sklearn", asked.source).__version__ for name in ("sklearn", "skl2onnx")}
-    return Source({"inputs": given.astype(np.float32)}, answers, where, versions, {})
+    return Source([{"inputs": given.astype(np.float32)}], answers, where, versions, {})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,14 +35,14 @@ class Asked:
 class Source:
     """A model in its own framework, exported.
 
-    feed      inputs to compare on, by the ONNX file's names
+    feeds     inputs to compare on, by the ONNX file's names: one feed, or several of other shapes
     answers   what the framework itself gives for a feed: the ONNX file's outputs by name (those that are compared)
     inputs_from  where the inputs come from: data, example or random
     versions  library → version
     files     what belongs beside the ONNX file: name → content
     """
 
-    feed: Feed
+    feeds: Sequence[Feed]
     answers: Callable[[Feed], Mapping[str, Array]]
     inputs_from: str
     versions: Mapping[str, str]

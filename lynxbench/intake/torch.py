@@ -41,7 +41,7 @@ def export_torch(asked: Asked) -> Source:
     module = module.eval().cpu()
     write(torch, module, examples, names, asked, dynamic=[{0: "batch"} for _ in examples])
     feed: Feed = {name: tensor.numpy() for name, tensor in zip(names, examples, strict=True)}
-    return Source(feed, answers_of(torch, module, names, asked.path), where, versions(asked.source), {})
+    return Source([feed], answers_of(torch, module, names, asked.path), where, versions(asked.source), {})
 
 
 def write(
@@ -51,12 +51,19 @@ def write(
     names: Sequence[str],
     asked: Asked,
     dynamic: Sequence[dict[int, str]],
+    outputs: Sequence[str] | None = None,
+    related: bool = False,
 ) -> None:
-    """Export `module` to `asked.path` with the named inputs; `dynamic`: free dimensions of each, by what they are.
+    """Export `module` to `asked.path` with the named inputs; `dynamic`: free dimensions of each, by what they are;
+    `related`: some follow from others, as torch finds out itself. `outputs`: what to call them.
 
     A module that takes `*tensors` says so by `takes_any_number`: torch wants their shapes as one argument then.
     """
-    dims = {name: torch.export.Dim(name, min=1) for free in dynamic for name in free.values()}
+    dims = {
+        name: torch.export.Dim.AUTO if related else torch.export.Dim(name, min=1)
+        for free in dynamic
+        for name in free.values()
+    }
     shapes: Any = tuple({axis: dims[name] for axis, name in free.items()} for free in dynamic)
     if getattr(module, "takes_any_number", False):
         shapes = (shapes,)
@@ -75,6 +82,7 @@ def write(
                 dynamo=True,
                 dynamic_shapes=shapes,
                 input_names=list(names),
+                output_names=None if outputs is None else list(outputs),
                 opset_version=asked.opset,
                 verbose=False,
             )

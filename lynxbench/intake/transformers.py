@@ -1,4 +1,4 @@
-"""Hugging Face Transformers' encoders, through torch, with their tokenizer beside them."""
+"""Hugging Face Transformers' encoders and decoders, through torch, with their tokenizer beside them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from lynxbench.intake.decoders import export_decoder
 from lynxbench.intake.source import Asked, Feed, Source, needs, wrong
 from lynxbench.intake.torch import answers_of, versions, write
 
@@ -17,6 +18,7 @@ _TASKS: dict[str, tuple[str, tuple[str, ...]]] = {
     "question-answering": ("AutoModelForQuestionAnswering", ("start_logits", "end_logits")),
     "text-retrieval": ("AutoModel", ("last_hidden_state",)),
     "language-modelling": ("AutoModelForCausalLM", ("logits",)),
+    "generation": ("AutoModelForCausalLM", ("logits",)),
 }
 _SENTENCES = (
     "The quick brown fox jumps over the lazy dog.",
@@ -28,7 +30,8 @@ _SENTENCES = (
 
 def export_transformers(asked: Asked) -> Source:
     """A model from a folder that `save_pretrained` wrote, or from the hub as NAME@REVISION: input_ids and
-    attention_mask, [batch, length] both free, → the outputs of its task. `tokenizer.json` goes beside the ONNX file.
+    attention_mask, [batch, length] both free, → the outputs of its task (for generation with a cache
+    of keys and values). `tokenizer.json` goes beside the ONNX file.
     """
     torch = needs("torch", "transformers", asked.source)
     transformers = needs("transformers", "transformers", asked.source)
@@ -59,17 +62,23 @@ def export_transformers(asked: Asked) -> Source:
     texts = pairs if asked.task == "question-answering" else list(asked.texts or _SENTENCES)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)
+    found = {**versions(asked.source), "transformers": str(transformers.__version__)}
+    where, beside = "data" if asked.texts else "example", {"tokenizer.json": _plain(fast)}
+    if asked.task == "generation":
+        # An answer goes on where the prompt ends, so prompts are filled up on the left.
+        tokenizer.padding_side = "left"
     encoded = tokenizer(texts, padding=True, truncation=True, max_length=asked.max_length, return_tensors="np")
     names = [key for key in ("input_ids", "attention_mask", "token_type_ids") if key in encoded]
     feed: Feed = {key: np.asarray(encoded[key], dtype=np.int64) for key in names}
+    if asked.task == "generation":
+        feeds, answers = export_decoder(torch, transformers, model.eval(), feed, asked)
+        return Source(feeds, answers, where, found, beside)
     module = _Chosen(torch, model.eval(), names, outputs)
     examples = [torch.from_numpy(feed[key]) for key in names]
     write(torch, module, examples, names, asked, dynamic=[{0: "batch", 1: "length"}] * len(names))
     _rename_outputs(asked, outputs)
-    found = {**versions(asked.source), "transformers": str(transformers.__version__)}
-    where = "data" if asked.texts else "example"
     answers = answers_of(torch, module, names, asked.path)
-    return Source(feed, answers, where, found, {"tokenizer.json": _plain(fast)})
+    return Source([feed], answers, where, found, beside)
 
 
 def _Chosen(torch: Any, model: Any, names: list[str], outputs: tuple[str, ...]) -> Any:  # noqa: N802 - makes a module

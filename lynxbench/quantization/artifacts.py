@@ -16,6 +16,7 @@ from typing import Any
 from lynxbench.errors import CellError, StoreError
 from lynxbench.quantization.graphs import all_tensors
 from lynxbench.quantization.manifest import Manifest
+from lynxbench.quantization.refusals import check_data_file, check_graph, check_graph_file
 from lynxbench.specs.scheme import Scheme
 
 # Goes into every key: raised when this room would write another file from the same inputs.
@@ -58,26 +59,22 @@ def file_sha256(paths: Iterable[Path]) -> str:
 def model_files(model_path: Path) -> tuple[Path, ...]:
     """The model's graph and its external data files, the graph first; reads no weights.
 
-    Raises `CellError` when the file is no ONNX model, or its external data is missing or outside the model's folder.
+    Raises `CellError` when the file is no ONNX model, asks for what `refusals` refuses, or its external data is missing
+    or outside the model's folder.
     """
     import onnx
     from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
+    check_graph_file(model_path)
     try:
         model = onnx.load(model_path, load_external_data=False)
-    except FileNotFoundError:
-        raise CellError("failed", f"there is no model {model_path.name}") from None
     except Exception as error:  # protobuf and onnx raise types of their own
         raise CellError("failed", f"{model_path.name} is not an ONNX model: {error}") from None
     if not model.graph.node:
         raise CellError("failed", f"{model_path.name} is not an ONNX model, or has no nodes")
+    check_graph(model, model_path.name)
     names = {ExternalDataInfo(tensor).location for tensor in all_tensors(model.graph) if uses_external_data(tensor)}
-    for name in sorted(names):
-        if Path(name).is_absolute() or ".." in Path(name).parts:
-            raise CellError("failed", f"{model_path.name} wants data outside its own folder: {name}")
-        if not (model_path.parent / name).is_file():
-            raise CellError("failed", f"{model_path.name} needs {name} beside it, which is missing")
-    return (model_path, *(model_path.parent / name for name in sorted(names)))
+    return (model_path, *(check_data_file(model_path, name) for name in sorted(names)))
 
 
 def model_sha256(model_path: Path) -> str:

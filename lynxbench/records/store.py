@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 TABLES = ("records", "predictions", "latencies")
 _KEYS = {"records": "cell_id", "predictions": "predictions_id", "latencies": "cell_id"}
+# Columns of records that files of an earlier state of this version lack.
+LATER_COLUMNS = frozenset({"ended_at", "node", "rescored_from"})
 # The disk's fault, whichever file it was.
 _DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS})
 
@@ -177,7 +179,7 @@ def read_table(folder: Path, table: str) -> pa.Table:
     import pyarrow.compute as pc
 
     parts = _read_parts(folder, table)
-    schema = _schema(table)
+    schema = table_schema(table)
     if (folder / f"{table}.parquet").is_file():
         whole = _read_as(schema, folder / f"{table}.parquet")
         if parts:
@@ -188,7 +190,7 @@ def read_table(folder: Path, table: str) -> pa.Table:
 
 
 def _read_parts(folder: Path, table: str) -> list[pa.Table]:
-    schema = _schema(table)
+    schema = table_schema(table)
     while True:
         files = sorted((folder / "parts").glob(f"{table}-*.parquet"))
         try:
@@ -200,13 +202,20 @@ def _read_parts(folder: Path, table: str) -> list[pa.Table]:
 
 
 def _read_as(schema: pa.Schema, file: Path) -> pa.Table:
-    """The file's rows in the columns of this version; raises `StoreError` when it has others."""
+    """The file's rows in the columns of this version; raises `StoreError` when it has others.
+
+    Columns that came later and need not hold anything are null in older files.
+    """
+    import pyarrow as pa
+
     content = read_parquet(file)
+    for name in LATER_COLUMNS & (set(schema.names) - set(content.schema.names)):
+        content = content.append_column(name, pa.nulls(content.num_rows, schema.field(name).type))
     odd = sorted(set(content.schema.names) ^ set(schema.names))
     if odd:
         raise StoreError(f"{file} has other columns than this version of LynxBench writes: {', '.join(odd)}")
     try:
-        return content.cast(schema)
+        return content.select(schema.names).cast(schema)
     except ValueError as error:
         raise StoreError(f"{file} has columns of other types than this version writes: {error}") from None
 
@@ -220,7 +229,8 @@ def read_records(folder: Path) -> list[Record]:
         raise StoreError(f"{folder}: {error}") from None
 
 
-def _schema(table: str) -> pa.Schema:
+def table_schema(table: str) -> pa.Schema:
+    """The columns of one of the three tables."""
     import pyarrow as pa
 
     if table == "records":

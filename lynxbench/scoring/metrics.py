@@ -25,7 +25,9 @@ from lynxbench.scoring.statistic import Statistic, UndefinedError, mean_of
 from lynxbench.specs.base import did_you_mean
 
 Ingredients = tuple[npt.NDArray[np.generic], ...]
-CLASSIFICATION = frozenset({"image-classification", "classification", "text-classification", "token-classification"})
+CLASSIFICATION = frozenset(
+    {"image-classification", "classification", "frame-classification", "text-classification", "token-classification"}
+)
 RETRIEVAL = frozenset({"image-retrieval", "text-retrieval"})
 GENERATION = frozenset({"generation", "question-answering", "transcription"})
 REGRESSION = frozenset({"regression"})

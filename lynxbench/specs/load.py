@@ -22,6 +22,7 @@ N = TypeVar("N", Rubric, ExecutorSpec)
 R = TypeVar("R")
 
 BUILTIN = "builtin:"
+FETCHED = "fetched:"
 PACKAGE = Path(__file__).resolve().parent.parent
 
 
@@ -47,8 +48,10 @@ def read_toml(file: Path) -> dict[str, Any]:
         raise DeclarationError([Problem(str(file), "", "is a folder, not a TOML file")]) from None
     except (OSError, UnicodeDecodeError) as error:
         raise DeclarationError([Problem(str(file), "", f"cannot be read: {error}")]) from None
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, ValueError) as error:  # a number of thousands of digits is a plain ValueError
         raise DeclarationError([Problem(str(file), "", f"is not valid TOML: {error}")]) from None
+    except RecursionError:
+        raise DeclarationError([Problem(str(file), "", "is not valid TOML: nested too deep")]) from None
 
 
 def collect(actions: Iterable[Callable[[], R]]) -> list[R]:
@@ -66,11 +69,16 @@ def collect(actions: Iterable[Callable[[], R]]) -> list[R]:
 
 
 def locate(path: str, declared_in: Path) -> Path:
-    """Where a declared path points: `builtin:` into the package's suites, `hf://` to a local copy from the hub, else
-    relative to the declaring file. Raises `DeclarationError` where the hub has no such file, or is not to be had.
+    """Where a declared path points: `builtin:` into the package's suites, `fetched:` to what `lynxbench suite fetch`
+    made, `hf://` to a local copy from the hub, else relative to the declaring file. Raises `DeclarationError` where the
+    hub has no such file or is not to be had, and where there is nothing of that name to fetch.
     """
     if path.startswith(HUB):
         return hub_file(path)
+    if path.startswith(FETCHED):
+        from lynxbench.specs.fetched import fetched_file
+
+        return fetched_file(path)
     if path.startswith(BUILTIN):
         return PACKAGE / "suites" / path.removeprefix(BUILTIN)
     return (declared_in.parent / Path(path).expanduser()).resolve()

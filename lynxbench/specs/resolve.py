@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -11,7 +12,8 @@ from typing import TypeVar
 from lynxbench.errors import DeclarationError, Problem
 from lynxbench.specs.base import build, did_you_mean
 from lynxbench.specs.executor import ExecutorSpec
-from lynxbench.specs.load import PACKAGE, Declared, load_folder, locate, override, read_toml
+from lynxbench.specs.fetched import missing_part
+from lynxbench.specs.load import FETCHED, PACKAGE, Declared, load_folder, locate, override, read_toml
 from lynxbench.specs.rubric import Rubric
 from lynxbench.specs.scheme import Calibration, Scheme
 from lynxbench.specs.suite import Model, Scenario, Suite, Workload
@@ -23,13 +25,28 @@ AXES = ("workload", "model", "scheme", "calibration", "executor", "scenario")
 
 @dataclass(frozen=True)
 class ResolvedSuite:
-    """A suite whose every name leads somewhere. `only` narrows what is measured, not what is declared."""
+    """A suite whose every name leads somewhere. `only` narrows what is measured, not what is declared.
+
+    `left_out`: workloads whose models or data have not been fetched → what is missing. They are not measured.
+    """
 
     suite: Suite
     file: Path
     rubrics: Mapping[str, Declared[Rubric]]  # by workload
     executors: Mapping[str, Declared[ExecutorSpec]]
     only: Mapping[str, frozenset[str]]
+    left_out: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def workloads(self) -> tuple[Workload, ...]:
+        """Those whose models and data are here."""
+        return tuple(workload for workload in self.suite.workloads if workload.name not in self.left_out)
+
+    @property
+    def absent_models(self) -> frozenset[str]:
+        """Models of workloads that are left out, and of no other."""
+        away = {name for w in self.suite.workloads if w.name in self.left_out for name in w.models}
+        return frozenset(away - {name for workload in self.workloads for name in workload.models})
 
     def model(self, name: str) -> Model:
         return next(model for model in self.suite.models if model.name == name)
@@ -105,10 +122,12 @@ def resolve_suite(
         problems=problems,
     )
     filters = _filters(only, suite, problems)
+    left_out = _left_out(suite, used_rubrics)
     problems.extend(_files(suite, file))
+    problems.extend(_nothing_left(suite, file, filters.get("workload"), left_out))
     if problems:
         raise DeclarationError(problems)
-    return ResolvedSuite(suite, file, used_rubrics, used_executors, filters)
+    return ResolvedSuite(suite, file, used_rubrics, used_executors, filters, left_out)
 
 
 def _suite(
@@ -324,6 +343,39 @@ def _filters(only: Sequence[str], suite: Suite, problems: list[Problem]) -> dict
     return {key: frozenset(names) for key, names in filters.items()}
 
 
+def _left_out(suite: Suite, rubrics: Mapping[str, Declared[Rubric]]) -> dict[str, str]:
+    """Workloads that want something that has to be fetched first → what that is."""
+    models = {model.name: model for model in suite.models}
+    calibrations = {calibration.name: calibration for calibration in suite.calibrations}
+    away = {}
+    for workload in suite.workloads:
+        used = [models[name] for name in workload.models if name in models]
+        paths = [model.path for model in used] + [model.text.tokenizer for model in used if model.text]
+        paths += [calibrations[name].source for name in workload.calibrations if name in calibrations]
+        if workload.name in rubrics:
+            test_set = rubrics[workload.name].spec.test_set
+            paths += [test_set.source, test_set.corpus or ""]
+        with suppress(DeclarationError):  # a part that does not exist: `_files` says so
+            missing = [part for path in paths if (part := missing_part(path)) is not None]
+            if missing:
+                away[workload.name] = ", ".join(dict.fromkeys(missing))
+    return away
+
+
+def _nothing_left(
+    suite: Suite, file: Path, wanted: frozenset[str] | None, left_out: Mapping[str, str]
+) -> list[Problem]:
+    """What was asked for has not been fetched, all of it."""
+    asked = [workload.name for workload in suite.workloads if wanted is None or workload.name in wanted]
+    if not asked or set(asked) - set(left_out):
+        return []
+    parts = ", ".join(dict.fromkeys(left_out[name] for name in asked))
+    suites = dict.fromkeys(part.split("/")[0] for part in parts.split(", "))
+    hint = "; ".join(f"lynxbench suite fetch {name}" for name in suites)
+    message = f"{', '.join(asked)}: models and data have to be fetched first"
+    return [Problem(str(file), "workloads", message, value=f"not here: {parts}", hint=hint)]
+
+
 def _files(suite: Suite, file: Path) -> list[Problem]:
     problems: list[Problem] = []
     named = [(f"models[{index}].path", model.path) for index, model in enumerate(suite.models)]
@@ -341,6 +393,8 @@ def _files(suite: Suite, file: Path) -> list[Problem]:
         except DeclarationError as error:
             problems += [replace(problem, file=str(file), key=key, value=repr(declared)) for problem in error.problems]
             continue
+        if declared.startswith(FETCHED):
+            continue  # a workload without its files is left out, and said to be
         if not (path.is_file() or (path.is_dir() and key.startswith("calibrations"))):
             expected = f"a file at {path}"
             problems.append(Problem(str(file), key, "no such file", value=repr(declared), expected=expected))

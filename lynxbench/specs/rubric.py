@@ -14,6 +14,7 @@ TaskName = Literal[
     "image-retrieval",
     "generation",
     "classification",
+    "frame-classification",
     "regression",
     "text-classification",
     "text-retrieval",

@@ -121,6 +121,13 @@ class Scheme(Spec):
             key: value for key, value in self.model_dump(mode="json").items() if key != "name" and value is not None
         }
 
+    @property
+    def multiplies_u8_by_s8(self) -> bool:
+        """Unsigned activations by signed weights of full range: what some x86 processors cut off at 16 bits."""
+        activations = "uint8" if self.kind == "int8-dynamic" else self.activation_type
+        integer = self.kind in {"int8-dynamic", "int8-static"}
+        return integer and (activations, self.weight_type, self.reduce_range) == ("uint8", "int8", False)
+
 
 class Calibration(Spec):
     """A declared calibration reader: which samples, picked how, in which order and batches.

@@ -43,7 +43,7 @@ class _Verb(ModuleType):
         folder = (
             Path(out) if out is not None else default_folder(resolved, budget, changed=bool(assignments or executors))
         )
-        return load(run_sweep(prepare_sweep(resolved), folder, cache=cache_folder()).folder)
+        return load([run_sweep(prepare_sweep(resolved), folder, cache=cache_folder()).folder])
 
 
 sys.modules[__name__].__class__ = _Verb

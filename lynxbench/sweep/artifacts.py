@@ -54,12 +54,16 @@ def build_artifacts(
     children = [Child(COMMAND, memory_limit_bytes=setting.memory_limit_bytes) for _ in range(workers)]
     idle = list(children)
     replaced: list[Child] = []
+    again: set[ArtifactKey] = set()
 
     def one(job: ArtifactKey) -> Artifact | CellError:
         child = idle.pop()
+        gone = child.ended
         try:
             return _build(child, job, setting)
         except CellError as error:
+            if gone or (child.ended and error.status != "timeout"):
+                again.add(job)
             return error
         finally:
             idle.append(child)
@@ -70,9 +74,10 @@ def build_artifacts(
         with ThreadPoolExecutor(workers) as pool:
             for job, result in zip(jobs, pool.map(one, jobs), strict=True):
                 results[job] = result
-        # A builder that died took the jobs after it along: those are tried once more, each with a fresh child.
-        for job, result in results.items():
-            if isinstance(result, CellError) and "worker" in result.reason:
+        # A builder that died took the jobs after it along: those are tried once more, each with a fresh child. So is
+        # the one that it died of, which then has the memory to itself; but not one that has had all its time.
+        for job in results:
+            if job in again:
                 fresh = Child(COMMAND, memory_limit_bytes=setting.memory_limit_bytes)
                 replaced.append(fresh)
                 try:

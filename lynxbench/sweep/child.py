@@ -61,6 +61,11 @@ class Child:
     def pid(self) -> int:
         return self._process.pid
 
+    @property
+    def ended(self) -> bool:
+        """Whether it has left, or was stopped: it will answer nothing more."""
+        return self._closed or self._process.poll() is not None
+
     def ask(self, request: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
         """Send a request and wait for its answer.
 

@@ -91,12 +91,12 @@ def make_plan(resolved: ResolvedSuite, material: Material, unavailable: Mapping[
     The reference is in every group, whether the suite listed it or not, and whatever was filtered away.
     """
     groups: list[Group] = []
-    for workload in resolved.suite.workloads:
+    for workload in resolved.workloads:
         if not resolved.wanted("workload", workload.name):
             continue
         for model_name in workload.models:
             if resolved.wanted("model", model_name):
-                group = _group(
+                group = plan_group(
                     resolved, material, workload, resolved.model(model_name), unavailable, first=1000 * len(groups)
                 )
                 if group is not None:
@@ -104,7 +104,7 @@ def make_plan(resolved: ResolvedSuite, material: Material, unavailable: Mapping[
     return Plan(tuple(groups))
 
 
-def _group(
+def plan_group(
     resolved: ResolvedSuite,
     material: Material,
     workload: Workload,
@@ -112,6 +112,7 @@ def _group(
     unavailable: Mapping[str, Skip],
     first: int,
 ) -> Group | None:
+    """One model under one workload's rubric, cells numbered from `first`; None where filters leave nothing."""
     rubric = resolved.rubrics[workload.name].spec
     reference_scheme = next(s for s in resolved.suite.schemes if s.name == rubric.reference.scheme)
     calibrations = resolved.calibrations_of(workload)

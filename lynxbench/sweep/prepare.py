@@ -69,14 +69,15 @@ def prepare(resolved: ResolvedSuite) -> Material:
     """
     problems: list[Problem] = []
     models = {}
-    for index, model in enumerate(resolved.suite.models):
+    here = [(index, m) for index, m in enumerate(resolved.suite.models) if m.name not in resolved.absent_models]
+    for index, model in here:
         try:
             models[model.name] = _model_file(model, f"models[{index}]", resolved.file)
         except DeclarationError as error:
             problems.extend(error.problems)
     test_sets: dict[str, SampleSet] = {}
     calibrations: dict[tuple[str, str], CalibrationSet] = {}
-    for workload in resolved.suite.workloads:
+    for workload in resolved.workloads:
         rubric = resolved.rubrics[workload.name]
         try:
             source = locate(rubric.spec.test_set.source, rubric.file)
@@ -131,14 +132,14 @@ def _model_file(model: Model, key: str, declared_in: Path) -> ModelFile:
 
     path = locate(model.path, declared_in)
 
-    def wrong(where: str, message: str, value: str, **more: str) -> DeclarationError:
+    def wrong(where: str, message: str, value: str, **more: str | None) -> DeclarationError:
         return DeclarationError([Problem(str(declared_in), f"{key}.{where}", message, value=value, **more)])
 
     try:
         files = model_files(path)
         sha256 = model_sha256(path)
     except CellError as error:
-        hint = "check it with onnx.checker.check_model"
+        hint = None if error.status == "rejected" else "check it with onnx.checker.check_model"
         if "data" in error.reason or "beside" in error.reason:
             hint = "keep the graph and its external data in one folder"
         raise wrong("path", error.reason, repr(model.path), hint=hint) from None
@@ -170,7 +171,7 @@ def _models_fit(
 ) -> list[Problem]:
     """What `fit.problems` finds, over all workloads and models."""
     problems = []
-    for workload in resolved.suite.workloads:
+    for workload in resolved.workloads:
         if workload.name not in test_sets:
             continue
         scenarios = resolved.scenarios_of(workload)

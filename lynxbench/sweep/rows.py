@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from lynxbench import __version__
-from lynxbench.execution import HostFacts
+from lynxbench.execution import Caution, HostFacts, products_saturate
+from lynxbench.execution.placement import CPU
 from lynxbench.measurement import RoundsResult
 from lynxbench.records.record import Record
 from lynxbench.records.schema import SCHEMA_VERSION
@@ -38,7 +39,8 @@ class Context:
     sweep: str
     host: HostFacts
     started_at: datetime
-    part: int = 0  # of a group that did not fit into memory at once
+    part: int = 0  # of a group that did not fit into memory at once, or on one host
+    node: str | None = None  # this machine's name in a fleet
 
 
 def predictions_id(group: Group, cell: Cell) -> str:
@@ -53,7 +55,7 @@ def skipped_record(context: Context, cell: Cell, skip: Skip) -> Record:
 
 def cell_record(context: Context, cell: Cell, seat: Seat, scores: Scores | None, result: RoundsResult | None) -> Record:
     """The row of a cell that was to run: measured, or with the reason why not."""
-    declared = _declared(context, cell)
+    declared = {**_declared(context, cell), "ended_at": datetime.now(UTC)}
     trouble = _trouble(cell, seat, scores, result)
     if trouble is None and scores is not None and result is not None:
         try:
@@ -95,7 +97,7 @@ def _measured(context: Context, cell: Cell, seat: Seat, scores: Scores, result: 
         **score_fields(scores, is_reference=cell.is_reference),
         "status": status,
         "reason": seat.opened["reason"] if status != "ok" else None,
-        "warnings": [*_quantizer_notes(seat.artifact), *warnings],
+        "warnings": [*_quantizer_notes(seat.artifact), *_saturation(context, cell.deployment), *warnings],
         "predictions_id": predictions_id(context.group, cell),
         "part": context.part,
         "recheck_difference": seat.rechecked[cell.scenario.name],
@@ -108,6 +110,15 @@ def _measured(context: Context, cell: Cell, seat: Seat, scores: Scores, result: 
 
 def _quantizer_notes(artifact: Artifact) -> list[dict[str, str]]:
     return [{"code": "quantizer_note", "advice": str(note)} for note in artifact.manifest["warnings"]]
+
+
+def _saturation(context: Context, deployment: Deployment) -> list[dict[str, str]]:
+    """The caution that the processor does not compute what the scheme says, where that may be."""
+    provider = context.resolved.executors[deployment.executor].spec.provider
+    if provider != CPU or not deployment.scheme.multiplies_u8_by_s8 or not products_saturate(context.host):
+        return []
+    caution = Caution.PRODUCTS_SATURATE
+    return [{"code": caution.value, "advice": caution.advice}]
 
 
 def _declared(context: Context, cell: Cell) -> dict[str, Any]:
@@ -128,6 +139,7 @@ def _declared(context: Context, cell: Cell) -> dict[str, Any]:
         "position": cell.position,
         "group_id": group.group_id,
         "started_at": context.started_at,
+        "node": context.node,
         "warnings": [],
         "workload": group.workload.name,
         "task": rubric.spec.task,

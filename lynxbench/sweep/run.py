@@ -5,27 +5,24 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from pathlib import Path
 
 from lynxbench.errors import UsageError
-from lynxbench.execution import host_facts
 from lynxbench.records.declarations import declarations
 from lynxbench.records.schema import FINAL_STATUSES
 from lynxbench.records.store import ResultStore, read_records
 from lynxbench.specs.resolve import ResolvedSuite
-from lynxbench.sweep.artifacts import Artifact, build_artifacts
-from lynxbench.sweep.group import measure_group
+from lynxbench.sweep.groups import GroupRunner, unfinished
 from lynxbench.sweep.hosts import Executors, find_executors
-from lynxbench.sweep.keeping import Keeper
-from lynxbench.sweep.parts import parts_of
 from lynxbench.sweep.phases import Phases
-from lynxbench.sweep.plan import Group, Plan, make_plan
+from lynxbench.sweep.plan import Plan, make_plan
 from lynxbench.sweep.prepare import Material, prepare
-from lynxbench.sweep.progress import BUILD_S, Meter, Progress
-from lynxbench.sweep.rows import Context, skipped_record
+from lynxbench.sweep.progress import Meter, Progress
 from lynxbench.sweep.setting import Setting
+
+# How the digests of files and samples are called, beside those of declarations.
+_MATERIAL = ("test set of ", "model file ", "calibration ")
 
 
 @dataclass(frozen=True)
@@ -93,20 +90,27 @@ def run_sweep(
     with store.held():
         _same_declaration(store, prepared)
         finished = {str(r["cell_id"]) for r in read_records(folder) if r["status"] in _kept_statuses(retry)}
-        run = _Run(prepared, store, cache, finished, on_progress)
+        groups = unfinished(prepared.plan.groups, finished)
+        setting = Setting(
+            prepared.resolved, prepared.material, prepared.executors.interpreters, store.folder / ".work", cache
+        )
+        phases = Phases()
+        meter = Meter(groups, prepared.resolved.suite.protocol, on_progress)
+        runner = GroupRunner(setting, store, sweep=store.folder.name, finished=finished, meter=meter, phases=phases)
         try:
-            run.all_groups()
+            runner.write_skips(prepared.plan.groups)
+            runner.run(groups)
         finally:
-            shutil.rmtree(run.setting.work, ignore_errors=True)
-            with run.phases.phase("records"):
+            shutil.rmtree(setting.work, ignore_errors=True)
+            with phases.phase("records"):
                 store.merge()
         return Outcome(
             folder=folder,
             plan=prepared.plan,
             resumed=len([cell for cell in prepared.plan.cells if cell.cell_id in finished]),
-            rebuilt=tuple(run.rebuilt),
-            spent_s=run.phases.spent_s(),
-            own_cpu_s=run.phases.own_cpu_s(),
+            rebuilt=runner.rebuilt,
+            spent_s=phases.spent_s(),
+            own_cpu_s=phases.own_cpu_s(),
             wall_s=time.monotonic() - begun,
         )
 
@@ -130,20 +134,26 @@ def _same_declaration(store: ResultStore, prepared: Prepared) -> None:
     """Write down what the folder is about; refuse a folder that is about something else.
 
     Rubrics, test sets and model files count as well as the suite: rows of two rubrics must not stand side by side as
-    if they were comparable. `only` does not count: it adds cells to the same folder.
+    if they were comparable. `only` does not count: it adds cells to the same folder, and so does a workload whose
+    files were fetched later.
     """
     resolved, material = prepared.resolved, prepared.material
-    digests = {
+    declared = {
         f"suite {resolved.suite.name}": resolved.suite.digest(),
         **{f"rubric {d.spec.name}": d.digest for d in resolved.rubrics.values()},
+        **{f"executor {name}": d.digest for name, d in resolved.executors.items()},
+    }
+    found = {
         **{f"test set of {name}": test_set.fingerprint for name, test_set in material.test_sets.items()},
         **{f"model file {name}": model.sha256 for name, model in material.models.items()},
-        **{f"executor {name}": declared.digest for name, declared in resolved.executors.items()},
         **{f"calibration {name} of {w}": c.digest for (w, name), c in material.calibrations.items()},
     }
-    before = store.description() or {"digests": digests, "planned": []}
+    before = store.description() or {"digests": {**declared, **found}, "planned": []}
     held: dict[str, str] = before.get("digests", {})
-    changed = sorted(name for name in held.keys() | digests.keys() if held.get(name) != digests.get(name))
+    # Which material there is follows from the declarations; what is in both must be the same.
+    names = declared.keys() | (found.keys() & held.keys()) | {name for name in held if not name.startswith(_MATERIAL)}
+    now = {**declared, **found}
+    changed = sorted(name for name in names if held.get(name) != now.get(name))
     if changed:
         raise UsageError(
             f"{store.folder} was measured with other declarations or files; what changed: {', '.join(changed)}\n"
@@ -153,87 +163,8 @@ def _same_declaration(store: ResultStore, prepared: Prepared) -> None:
     store.describe(
         {
             "suite_file": resolved.file.name,
-            "digests": digests,
+            "digests": {**held, **now},
             "planned": sorted(planned),
             "declarations": declarations(resolved.suite, [declared.spec for declared in resolved.rubrics.values()]),
         }
     )
-
-
-class _Run:
-    """One run over what a plan still lacks."""
-
-    def __init__(
-        self,
-        prepared: Prepared,
-        store: ResultStore,
-        cache: Path,
-        finished: set[str],
-        on_progress: Callable[[Progress], None],
-    ) -> None:
-        work = store.folder / ".work"
-        self.setting = Setting(prepared.resolved, prepared.material, prepared.executors.interpreters, work, cache)
-        self.phases = Phases()
-        self.rebuilt: list[str] = []
-        self._store = store
-        self._finished = finished
-        self._plan = prepared.plan
-        self._host = host_facts()
-        self._groups = [left for group in prepared.plan.groups if (left := _unfinished(group, finished)) is not None]
-        self._meter = Meter(self._groups, prepared.resolved.suite.protocol, on_progress)
-
-    def all_groups(self) -> None:
-        """Everything: cells that cannot run, samples to files, model files, then group by group."""
-        for group in self._plan.groups:
-            context = self._context(group)
-            for cell in group.cells:
-                if cell.cell_id in group.skipped and cell.cell_id not in self._finished:
-                    self._store.write_cell(skipped_record(context, cell, group.skipped[cell.cell_id]))
-        if not self._groups:
-            return
-        shutil.rmtree(self.setting.work, ignore_errors=True)
-        self.setting.work.mkdir(parents=True)
-        with self.phases.phase("prepare"):
-            self.setting.write_samples()
-        with self.phases.phase("build"):
-            artifacts = build_artifacts(
-                self._groups,
-                self.setting,
-                lambda model, label: self._meter.advance("build", f"{model} {label}", BUILD_S),
-            )
-        self.rebuilt = sorted({damage for a in artifacts.values() if isinstance(a, Artifact) for damage in a.damage})
-        for group in self._groups:
-            samples_bytes = self.setting.material.test_sets[group.workload.name].samples.nbytes
-            parts = parts_of(group, artifacts, samples_bytes, self.setting.group_limit_bytes)
-            finished = set(self._finished)
-            for number, part in enumerate(parts):
-                context = self._context(part, number)
-                keeper = Keeper(context, self._store, finished, meter=self._meter, phases=self.phases)
-                measure_group(part, self.setting, artifacts, keeper)
-                # Later parts time the reference anew to compare with; its row is that of the first.
-                finished |= {cell.cell_id for cell in part.running if cell.is_reference}
-
-    def _context(self, group: Group, part: int = 0) -> Context:
-        return Context(
-            resolved=self.setting.resolved,
-            material=self.setting.material,
-            group=group,
-            sweep=self._store.folder.name,
-            host=self._host,
-            started_at=datetime.now(UTC),
-            part=part,
-        )
-
-
-def _unfinished(group: Group, finished: set[str]) -> Group | None:
-    """The group reduced to the scenarios that still lack cells; their reference stays in, finished or not."""
-    missing = [cell for cell in group.running if cell.cell_id not in finished]
-    if not missing:
-        return None
-    scenarios = {cell.scenario for cell in missing}
-    kept = [
-        cell
-        for cell in group.cells
-        if cell in missing or cell.cell_id in group.skipped or (cell.is_reference and cell.scenario in scenarios)
-    ]
-    return replace(group, cells=tuple(kept))

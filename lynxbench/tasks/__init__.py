@@ -29,6 +29,7 @@ _TASKS: dict[TaskName, str] = {
     "image-retrieval": "retrieval:ImageRetrieval",
     "generation": "generation:Generation",
     "classification": "arrays:Classification",
+    "frame-classification": "frames:FrameClassification",
     "regression": "arrays:Regression",
     "text-classification": "text_classification:TextClassification",
     "token-classification": "text_classification:TokenClassification",

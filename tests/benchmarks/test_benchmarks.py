@@ -27,6 +27,11 @@ CAN_BUILD = shutil.which("g++") or shutil.which("c++")
         ("lateness.py", ["--seconds", "0.2", "--rates", "300"], r"300  lynxbench +\d+"),
         ("coverage.py", ["--runs", "20"], r"(?s)independent  p50 .*3 sittings +ratio"),
         ("scoring.py", ["--runs", "2", "--samples", "4000"], r"(?s)top-1 .*ece-hard .*4,000 predictions, 4 metrics"),
+        (
+            "querying.py",
+            ["--records", "2000"],
+            r"(?s)2,000 records of .*question.*: \d+ rows in .*percentiles.*: \d+ rows",
+        ),
         ("interleaving.py", ["--seconds", "1"], r"interleaved .*\nA, then B"),
     ],
 )

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import platform
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import psutil
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
-from lynxbench.execution import host_facts, usable_threads
+from lynxbench.execution import host_facts, products_saturate, usable_threads
 from lynxbench.execution.host import memory_limit_bytes, usable_cores
 
 
@@ -32,6 +35,47 @@ def test_this_machine() -> None:
     assert facts.memory_bytes == psutil.virtual_memory().total
     assert facts.python == platform.python_version()
     assert facts.onnxruntime is not None
+
+
+def largest_error(weights: np.ndarray, activations: np.ndarray) -> int:
+    """Of ONNX Runtime's integer product, against NumPy's."""
+    elements = {"uint8": TensorProto.UINT8, "int8": TensorProto.INT8}
+    graph = helper.make_graph(
+        [helper.make_node("MatMulInteger", ["a", "w"], ["y"])],
+        "product",
+        [helper.make_tensor_value_info("a", elements[str(activations.dtype)], list(activations.shape))],
+        [helper.make_tensor_value_info("y", TensorProto.INT32, None)],
+        [numpy_helper.from_array(weights, "w")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {"a": activations})
+    return int(np.abs(found - activations.astype(np.int64) @ weights.astype(np.int64)).max())
+
+
+def test_whether_products_saturate_is_what_onnxruntime_does_here() -> None:
+    """On whichever processor this runs: full-range u8 × s8 is exact or not, as said; nothing else ever is wrong."""
+    random = np.random.default_rng(0)
+    unsigned = random.integers(200, 256, (8, 64)).astype(np.uint8)
+    signed = random.integers(100, 128, (8, 64)).astype(np.int8)
+    weights = random.integers(100, 128, (64, 16))
+    assert (largest_error(weights.astype(np.int8), unsigned) > 0) == products_saturate(host_facts())
+    assert largest_error((weights // 2).astype(np.int8), unsigned) == 0
+    assert largest_error(weights.astype(np.uint8), unsigned) == 0
+    assert largest_error(weights.astype(np.int8), signed) == 0
+
+
+def test_only_x86_without_vnni_saturates() -> None:
+    here = host_facts()
+    for machine, flags, saturates in (
+        ("x86_64", ("avx2",), True),
+        ("AMD64", ("avx2", "avx512f"), True),
+        ("x86_64", ("avx2", "avx_vnni"), False),
+        ("x86_64", ("avx2", "avx512f", "avx512_vnni"), False),
+        ("x86_64", ("avx512f", "amx_int8"), False),
+        ("aarch64", ("asimddp",), False),
+    ):
+        assert products_saturate(replace(here, machine=machine, isa_flags=flags)) is saturates, (machine, flags)
 
 
 @pytest.mark.parametrize(("flag", "feature"), [("avx2", "AVX2"), ("avx512f", "AVX512F"), ("asimddp", "ASIMDDP")])

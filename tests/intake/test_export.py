@@ -182,6 +182,82 @@ def test_an_encoder_of_transformers(here: Path, task: str, outputs: list[str]) -
     assert len(next(iter(run_onnx(here / "out" / "model.onnx", feed).values()))) == 3
 
 
+def causal(folder: Path, kind: str) -> Path:
+    import torch
+    from transformers import (
+        AutoModelForCausalLM,
+        GPT2Config,
+        LlamaConfig,
+        MambaConfig,
+        MistralConfig,
+        PreTrainedTokenizerFast,
+    )
+
+    from tests.tasks.texts import WORDS, tokenizer
+
+    torch.manual_seed(0)
+    size = {"vocab_size": len(WORDS), "max_position_embeddings": 64, "num_hidden_layers": 2}
+    heads = {"hidden_size": 16, "intermediate_size": 32, "num_attention_heads": 4, "num_key_value_heads": 2}
+    config = {
+        "gpt2": lambda: GPT2Config(vocab_size=len(WORDS), n_embd=16, n_layer=2, n_head=2, n_positions=64),
+        "llama": lambda: LlamaConfig(**size, **heads),
+        "mistral": lambda: MistralConfig(**size, **heads, sliding_window=4),
+        "mamba": lambda: MambaConfig(vocab_size=len(WORDS), hidden_size=16, state_size=4, num_hidden_layers=1),
+    }[kind]()
+    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    tokenizer(folder / "raw.json")
+    special = {"pad_token": "[PAD]", "unk_token": "[UNK]", "eos_token": "[SEP]"}
+    PreTrainedTokenizerFast(tokenizer_file=str(folder / "raw.json"), **special).save_pretrained(folder)
+    (folder / "raw.json").unlink()
+    return folder
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", ["gpt2", "llama", "mistral"])
+def test_a_decoder_of_transformers_with_its_cache(here: Path, kind: str) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    folder = causal(here / kind, kind)
+    done = export_model("transformers", str(folder), here / "out", task="generation", max_length=20)
+    assert done.parity.holds
+    assert done.parity.relative_difference < 1e-4
+    assert done.inspection.task == "generation"
+    names = [tensor.name for tensor in done.inspection.inputs]
+    assert names[:4] == ["input_ids", "attention_mask", "position_ids", "past_key_values.0.key"]
+    assert [tensor.name for tensor in done.inspection.outputs][-1] == "present.1.value"
+    # Greedy decoding, token by token on the cache, as Transformers does it: prompts of unequal length, another batch.
+    prompts = [[5, 6, 7, 8, 9], [0, 0, 0, 6, 8], [0, 7, 5, 9, 4]]
+    ids, mask = np.asarray(prompts), (np.asarray(prompts) != 0).astype(np.int64)
+    model = AutoModelForCausalLM.from_pretrained(folder).eval()
+    with torch.no_grad():
+        wanted = model.generate(
+            torch.from_numpy(ids),
+            attention_mask=torch.from_numpy(mask),
+            max_new_tokens=6,
+            do_sample=False,
+            eos_token_id=None,
+        )
+    shapes = {tensor.name: tensor.shape for tensor in done.inspection.inputs}
+    cache = {name: np.zeros((3, shapes[name][1], 0, shapes[name][3]), np.float32) for name in names[3:]}
+    told, given = ids, ids
+    for _ in range(6):
+        positions = np.maximum(mask.cumsum(axis=1) - 1, 0)[:, -given.shape[1] :]
+        feed = {"input_ids": given, "attention_mask": mask, "position_ids": positions, **cache}
+        found = run_onnx(here / "out" / "model.onnx", feed)
+        given = found["logits"][:, -1].argmax(axis=1)[:, None]
+        cache = {name: found[name.replace("past_key_values", "present")] for name in cache}
+        told, mask = np.concatenate([told, given], axis=1), np.concatenate([mask, np.ones_like(given)], axis=1)
+    np.testing.assert_array_equal(told, wanted.numpy())
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_decoder_with_a_state_instead_of_a_cache_is_refused(here: Path) -> None:
+    message = refused("transformers", str(causal(here / "m", "mamba")), here / "out", task="generation", max_length=20)
+    assert "keeps no plain cache of keys and values" in message
+    assert list((here / "out").iterdir()) == []
+
+
 def refused(framework: str, source: str, out: Path, **options: object) -> str:
     with pytest.raises(DeclarationError) as caught:
         export_model(framework, source, out, **options)  # type: ignore[arg-type]

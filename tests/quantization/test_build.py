@@ -14,6 +14,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, numpy_helper
 
+from lynxbench.execution import host_facts, products_saturate
 from lynxbench.quantization import CalibrationData, Manifest, build_artifact
 from lynxbench.specs.scheme import Scheme
 from tests.quantization.models import MODELS, data, saved, scheme
@@ -111,7 +112,9 @@ def test_dynamic_weights(weight_type: str, per_channel: bool, tmp_path: Path) ->
         scales = built.array(weight.name.replace("_quantized", "_scale"))
         assert scales.size == (weight.dims[1] if per_channel else 1)
     assert built.manifest.nodes_quantized >= 6
-    assert built.likeness() > 0.98
+    # Where products saturate, full-range signed weights are another, coarser model.
+    saturated = weight_type == "int8" and products_saturate(host_facts())
+    assert built.likeness() > (0.9 if saturated else 0.98)
 
 
 def test_dynamic_convolutions_have_one_scale_and_say_so(tmp_path: Path) -> None:

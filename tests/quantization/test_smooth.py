@@ -127,7 +127,8 @@ def test_with_an_outlier_channel_the_quantized_output_comes_nearer(kind: str, fo
     for alpha in (None, 0.5):
         options = {} if alpha is None else {"smooth_alpha": alpha}
         out = tmp_path / f"{alpha}.onnx"
-        wish = scheme("int8-static", op_types=("MatMul",), format=format, **options)
+        # 7-bit weights: what is asked is how near quantizing comes, on processors with and without VNNI.
+        wish = scheme("int8-static", op_types=("MatMul",), format=format, reduce_range=True, **options)
         manifest = build_artifact(path, wish, out, calibration=data(batches(kind)))
         assert manifest.options.get("smooth_alpha") == alpha
         assert manifest.nodes_quantized == 2

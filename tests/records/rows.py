@@ -7,13 +7,20 @@ from typing import Any
 
 from lynxbench.records.schema import FIELDS, SCHEMA_VERSION, STRUCTURES, Field
 
-_SAMPLES: dict[str, Any] = {"string": "text", "int64": 3, "float64": 0.5, "bool": False, "strings": ["a", "b"]}
+_WHEN = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+_SAMPLES: dict[str, Any] = {
+    "string": "text",
+    "int64": 3,
+    "float64": 0.5,
+    "bool": False,
+    "strings": ["a", "b"],
+    "timestamp": _WHEN,
+}
 _FIXED: dict[str, Any] = {
     "schema_version": SCHEMA_VERSION,
     "status": "ok",
     "reason": None,
     "verdict": "robust",
-    "started_at": datetime(2026, 11, 23, 12, 0, tzinfo=UTC),
     "latency_min_ns": 1.0,
     "p50_ns": 2.0,
     "p90_ns": 3.0,

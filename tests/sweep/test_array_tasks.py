@@ -27,9 +27,11 @@ kind = "fp32"
 [[schemes]]
 name = "int8-dynamic"
 kind = "int8-dynamic"
+reduce_range = true
 [[schemes]]
 name = "int8-static"
 kind = "int8-static"
+reduce_range = true
 [[calibrations]]
 name = "train"
 source = "train.npz"

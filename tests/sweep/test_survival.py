@@ -33,6 +33,7 @@ MOVING = (
     "energy_joules",
     "throttled",
     "started_at",
+    "ended_at",
     "cpu_over",
     "scheduler_delay",
     "warnings",

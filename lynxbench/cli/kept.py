@@ -1,0 +1,33 @@
+"""Reading the records that a command is about: of several folders, as --only says, in numbers that a reader can use."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+
+from lynxbench.errors import UsageError
+from lynxbench.records.places import find_places
+from lynxbench.records.results import Kept, kept_records
+from lynxbench.records.selection import expression, parsed, selected
+
+MOST_RECORDS = 20_000
+
+
+def chosen_records(results: Sequence[Path], only: Sequence[str]) -> list[Kept]:
+    """The records of all `results` that `only` means, each checked, in the order of the folders and of their plans.
+
+    Raises `UsageError` when there are none, or more than can be read at once.
+    """
+    selection = parsed(only)
+    places = find_places(results)
+    stream = (kept for place in places for kept in kept_records(place, expression(selection)))
+    kept = list(islice(stream, MOST_RECORDS + 1))
+    if len(kept) > MOST_RECORDS:
+        raise UsageError(
+            f"{', '.join(map(str, results))}: more than {MOST_RECORDS:,} records\n"
+            "  try       --only AXIS=NAME for a part, or lynxbench query"
+        )
+    if not kept:
+        raise UsageError(f"{', '.join(map(str, results))} holds no {'such ' if only else ''}records yet")
+    return [one for one, meant in zip(kept, selected([k.record for k in kept], selection), strict=True) if meant]

@@ -1,0 +1,227 @@
+"""The process that looks into models: `python -m lynxbench.diagnosis.prober`, spoken to in JSON lines.
+
+numbers  every tensor and weight, candidate against fp32
+kernels  what fused kernels and the batch change about the outputs
+profile  where the time of a run goes
+answer   the candidate's predictions
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lynxbench.datasets.samples import Samples
+from lynxbench.diagnosis.facts import KernelFacts, MaskFacts, OpTime, TimeFacts, as_plain
+from lynxbench.diagnosis.graphs import masks, pairs, represented
+from lynxbench.diagnosis.observe import Batches, observe
+from lynxbench.diagnosis.streaming import Error
+from lynxbench.diagnosis.weights import weight_facts
+from lynxbench.specs.executor import ExecutorSpec
+from lynxbench.specs.suite import Model
+from lynxbench.sweep.child import serve
+from lynxbench.sweep.wire import save_predictions
+from lynxbench.tasks import Feed, answer_all, get_task, own_inputs
+
+# A profile of this many runs or this long: medians of microseconds need some, slow models must not take minutes.
+PROFILED_RUNS = 50
+PROFILED_S = 3.0
+WARM_UP_RUNS = 5
+
+
+def numbers(request: dict[str, Any]) -> dict[str, Any]:
+    """Tensors, weights and masks."""
+    import onnx
+
+    prepared, artifact = _prepared(request), onnx.load(request["artifact"])
+    test = _batches(request, request["samples"], request["batch_size"])
+    calibration = None
+    if request["calibration"] is not None:
+        calibration = _batches(request, request["calibration"], request["batch_size"])
+    tensors = observe(prepared, artifact, test, calibration)
+    largest = {one.name: one.largest for one in tensors}
+    ranges, twins = represented(artifact), pairs(prepared, artifact)
+    found = [
+        MaskFacts(
+            constant=constant,
+            value=value,
+            tensor=tensor,
+            softmax=softmax,
+            unmasked_largest=max((largest.get(name, 0.0) for name in others), default=0.0),
+            quantized=twins.get(tensor, tensor).removesuffix("_DequantizeLinear_Output") in ranges,
+        )
+        for constant, value, tensor, softmax, others in masks(prepared)
+    ]
+    return {
+        "tensors": [as_plain(one) for one in tensors],
+        "weights": [as_plain(one) for one in weight_facts(prepared, artifact)],
+        "masks": [as_plain(one) for one in found],
+        "op_types": dict(_quantized_ops(prepared, artifact)),
+    }
+
+
+def _quantized_ops(prepared: Any, artifact: Any) -> dict[str, int]:
+    """Op type → how many of its nodes write a tensor that the candidate quantizes."""
+    ranges, twins = represented(artifact), pairs(prepared, artifact)
+    found: dict[str, int] = {}
+    for node in prepared.graph.node:
+        if any(twins.get(name, name).removesuffix("_DequantizeLinear_Output") in ranges for name in node.output):
+            found[node.op_type] = found.get(node.op_type, 0) + 1
+    return found
+
+
+def kernels(request: dict[str, Any]) -> dict[str, Any]:
+    """The outputs of fp32, of the candidate as written, as fused, and one by one."""
+    model, task, samples = _material(request, request["samples"])
+    spec = ExecutorSpec.from_json(request["executor"])
+    batch = request["batch_size"]
+
+    def outputs(file: str, optimization: Any, size: int) -> Iterator[list[Any]]:
+        from lynxbench.execution import Executor
+
+        with Executor(spec, threads=1, optimization=optimization) as executor:
+            executor.open(Path(file))
+            asked = task.inputs(samples)[-len(samples) :][: request["count"]]
+            # In lots of `batch`, whatever the batch size, so that all passes yield alike.
+            for start in range(0, len(asked), batch):
+                lot = asked[start : start + batch]
+                runs = [
+                    executor.run(
+                        own_inputs(task.feed(lot[i : i + size], model, executor.inputs), executor.inputs)
+                    ).values()
+                    for i in range(0, len(lot), size)
+                ]
+                yield [np.concatenate(parts) for parts in zip(*runs, strict=True)]
+
+    def gap(one: tuple[str, Any, int], other: tuple[str, Any, int]) -> float | None:
+        error = Error()
+        for right, values in zip(outputs(*one), outputs(*other), strict=True):
+            for a, b in zip(right, values, strict=True):
+                if a.dtype.kind == "f" and a.shape == b.shape:
+                    good = np.isfinite(a) & np.isfinite(b)
+                    error.add(a[good], b[good])
+        return error.sqnr_db
+
+    fp32, mine = request["model_path"], request["artifact"]
+    return as_plain(
+        KernelFacts(
+            as_written_sqnr_db=gap((fp32, "all", batch), (mine, "disabled", batch)),
+            fused_sqnr_db=gap((fp32, "all", batch), (mine, "all", batch)),
+            kernels_sqnr_db=gap((mine, "disabled", batch), (mine, "all", batch)),
+            batch_sqnr_db=gap((mine, "all", batch), (mine, "all", 1)) if request["batches_free"] else None,
+            fp32_batch_sqnr_db=gap((fp32, "all", batch), (fp32, "all", 1)) if request["batches_free"] else None,
+        )
+    )
+
+
+def profile(request: dict[str, Any]) -> dict[str, Any]:
+    """The time by op type of several model files at one batch size; their runs take turns."""
+    from lynxbench.execution import Executor
+
+    model, task, samples = _material(request, request["samples"])
+    spec = ExecutorSpec.from_json(request["executor"])
+    asked = task.inputs(samples)[: request["batch_size"]]
+
+    def opened(stack: ExitStack, folder: str | None) -> list[tuple[Any, Callable[[], Any]]]:
+        found = []
+        for number, (file, kind) in enumerate(request["artifacts"]):
+            place = None if folder is None else Path(folder) / str(number)
+            if place is not None:
+                place.mkdir()
+            executor = Executor(spec, threads=request["threads"], scheme=kind, spinning=False, profile_dir=place)
+            stack.enter_context(executor).open(Path(file))
+            feed = own_inputs(task.feed(asked, model, executor.inputs), executor.inputs)
+            found.append((executor, partial(executor.run, feed)))
+        return found
+
+    with ExitStack() as stack, tempfile.TemporaryDirectory(prefix="lynxbench-profile-") as folder:
+        run_ns, _ = _timed([run for _, run in opened(stack, None)])
+        profiled = opened(stack, folder)
+        profiled_ns, runs = _timed([run for _, run in profiled])
+        found = []
+        for number, (executor, _) in enumerate(profiled):
+            times = sorted(executor.kernel_times(), key=lambda one: -one.ns)
+            ops = tuple(OpTime(one.op_type, one.kernels, one.ns, one.reads) for one in times)
+            kernels_ns = sum(op.ns for op in ops)
+            found.append(TimeFacts(run_ns[number], profiled_ns[number], kernels_ns, runs, len(asked), ops))
+    return {"times": [as_plain(one) for one in found]}
+
+
+def _timed(runs: Sequence[Callable[[], Any]]) -> tuple[list[float], int]:
+    """Median nanoseconds of each, in turns after a warm-up, and how many turns there were."""
+    for run in runs:
+        for _ in range(WARM_UP_RUNS):
+            run()
+    times: list[list[int]] = []
+    begun = time.monotonic()
+    while len(times) < PROFILED_RUNS and (not times or time.monotonic() - begun < PROFILED_S):
+        turn = []
+        for run in runs:
+            start = time.perf_counter_ns()
+            run()
+            turn.append(time.perf_counter_ns() - start)
+        times.append(turn)
+    return [float(statistics.median(column)) for column in zip(*times, strict=True)], len(times)
+
+
+def answer(request: dict[str, Any]) -> dict[str, Any]:
+    """Predictions of a model file, to a file."""
+    from lynxbench.execution import Executor
+
+    model, task, samples = _material(request, request["samples"])
+    spec = ExecutorSpec.from_json(request["executor"])
+    with Executor(spec, threads=request["threads"], scheme=request["scheme_kind"], spinning=False) as executor:
+        executor.open(Path(request["artifact"]))
+        answers = answer_all(task, executor, samples, model, request["batch_size"])
+    predictions = task.predictions(samples, answers)
+    save_predictions(predictions, Path(request["out"]))
+    return {"n": len(predictions)}
+
+
+def _prepared(request: dict[str, Any]) -> Any:
+    """The fp32 model as the quantizer saw it, from the cache that builds share."""
+    from lynxbench.quantization.prepare import prepared_model
+
+    model, _ = prepared_model(Path(request["model_path"]), request["model_sha256"], Path(request["cache"]) / "ranges")
+    return model
+
+
+def _material(request: dict[str, Any], samples: str) -> tuple[Model, Any, Samples]:
+    return Model.from_json(request["model"]), get_task(request["task"]), Samples.read(Path(samples))
+
+
+def _batches(request: dict[str, Any], folder: str, batch_size: int) -> Batches:
+    """Samples in batches as the fp32 model takes them; of a retrieval the queries, not what is searched."""
+    from lynxbench.execution import graph_inputs
+
+    model, task, samples = _material(request, folder)
+    tensors = graph_inputs(Path(request["model_path"]))
+    asked = task.inputs(samples)
+    if samples.corpus is not None:
+        asked = asked[-len(samples) :]
+
+    asked = asked[: request["count"]]  # calibration sets come whole, in an order of which each beginning is a fair part
+
+    def feeds() -> Iterator[Feed]:
+        for start in range(0, len(asked), batch_size):
+            yield own_inputs(task.feed(asked[start : start + batch_size], model, tensors), tensors)
+
+    kept = {name: samples.strata[name].astype(np.str_) for name in request["strata"] if name in samples.strata}
+    return Batches(feeds, kept)
+
+
+def main() -> None:
+    """Serve until the parent closes the pipe."""
+    serve({"numbers": numbers, "kernels": kernels, "profile": profile, "answer": answer})
+
+
+if __name__ == "__main__":
+    main()
