@@ -138,7 +138,7 @@ def _tensors(tensors: Sequence[TensorFacts]) -> Table | None:
                 "represented": _span(one.represented_low, one.represented_high),
                 "outside": "–" if one.outside_share is None else f"{100 * one.outside_share:.2f} %",
                 "stratum": "–"
-                if (one.worst_outside_share or 0.0) < SHOWN_SHARE
+                if one.worst_outside_share is None or one.worst_outside_share < SHOWN_SHARE
                 else f"{one.worst_field}={one.worst_stratum} {100 * one.worst_outside_share:.2f} %",
                 "outlier": _number(one.outlier_ratio, ".1f"),
                 "kurtosis": _number(one.kurtosis, ".0f"),
