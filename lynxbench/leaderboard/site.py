@@ -24,7 +24,7 @@ import numpy as np
 from lynxbench import __version__
 from lynxbench.errors import StoreError, UsageError
 from lynxbench.leaderboard.chunks import INLINE_ROWS, plain_rows, script, write_chunk
-from lynxbench.leaderboard.collect import TierOf, collect, results_folders, self_reported
+from lynxbench.leaderboard.collect import collect, results_folders
 from lynxbench.leaderboard.contests import Summary, places, summaries
 from lynxbench.leaderboard.details import details
 from lynxbench.leaderboard.rows import Workload, host_labels, scenarios_of, workloads
@@ -64,7 +64,6 @@ def build_site(
     *,
     title: str = "LynxBench leaderboard",
     force: bool = False,
-    tier_of: TierOf = self_reported,
     on_step: Callable[[str, float], None] = lambda what, share: None,
 ) -> Site:
     """Write a site of the records below `paths` to `out`, at one stroke; `on_step` hears what is done, and the share.
@@ -77,7 +76,9 @@ def build_site(
     _may_write(out, force)
     folders = results_folders(paths)
     done = iter(range(len(folders)))
-    collected = collect(folders, tier_of, lambda folder: on_step(f"reading {folder}", 0.35 * next(done) / len(folders)))
+    collected = collect(
+        folders, on_folder=lambda folder: on_step(f"reading {folder}", 0.35 * next(done) / len(folders))
+    )
     on_step("ranking", 0.35)
     placed = places(collected.records)
     found = workloads(collected, placed)

@@ -153,7 +153,7 @@
     document.title = `${record.model} · ${record.scheme_label} · ${site.title}`;
     const width = Math.min(1040, at("candidate").clientWidth - (window.innerWidth < 600 ? 26 : 42));
     const half = window.innerWidth < 900 ? width : Math.floor((at("candidate").clientWidth - 20) / 2) - 42;
-    const badges = make("p", { class: "badges" }, ...[`${record.executor} on ${record.host_label}`, `${record.scenario}, ${record.load}`, `${record.rubric} ${record.rubric_version}`, `trust: ${record.trust}`].map((text) => make("span", { class: "badge" }, text)));
+    const badges = make("p", { class: "badges" }, ...[`${record.executor} on ${record.host_label}`, `${record.scenario}, ${record.load}`, `${record.rubric} ${record.rubric_version}`, `trust: ${record.trust} (${record.trust_why})`].map((text) => make("span", { class: "badge" }, text)));
     const reason = record.reason ? make("p", { class: "note" }, `${record.status}: ${record.reason}`) : null;
     at("candidate").replaceChildren(
       ...[
