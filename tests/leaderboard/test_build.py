@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 from collections import Counter, defaultdict
 from datetime import timedelta
 from pathlib import Path
@@ -24,7 +23,6 @@ from lynxbench.leaderboard.contests import places, summaries
 from lynxbench.leaderboard.histograms import histograms
 from lynxbench.leaderboard.rows import workloads
 from lynxbench.leaderboard.site import build_site
-from lynxbench.leaderboard.trust import FILE, Facts
 from lynxbench.records.record import Record
 from lynxbench.records.store import read_records
 from tests.leaderboard.conftest import ENDING, HOSTILE, changed, other_host, varied, write_folder
@@ -129,20 +127,16 @@ def test_ids_stay_the_same_from_site_to_site(tmp_path: Path, results: Path) -> N
     assert len(set(both)) == len(both)
 
 
-def test_every_row_bears_the_trust_of_the_folder_that_it_was_taken_in_by(results: Path, tmp_path: Path) -> None:
-    shutil.copytree(results, tmp_path / "in")
+def test_every_row_bears_the_trust_of_the_folder_that_it_was_taken_in_by(results: Path, site: Path) -> None:
     cells = [record["cell_id"] for record in read_records(results / "one")]
-    facts = Facts("b" * 64, "run", key_id="k" * 64, signer="alice", unscored={cells[0]: "its metric is a function"})
-    (tmp_path / "in" / "one" / FILE).write_bytes(facts.encoded())
-    build_site([tmp_path / "in"], tmp_path / "site")
-    rows = pq.read_table(tmp_path / "site" / "data" / "records.parquet").to_pylist()
+    rows = pq.read_table(site / "data" / "records.parquet").to_pylist()
     assert {row["trust"] for row in rows if row["host_id"] == "b" * 16} == {"self-reported"}
     for row in (row for row in rows if row["host_id"] != "b" * 16):
         signed = row["cell_id"] == cells[0] or row["status"] == "failed"
         assert row["trust"] == ("signed" if signed else "rescored")
         assert row["trust_why"]
     listed = [json.loads("[" + text.removeprefix("lynxbench.receive(").removesuffix(");\n") + "]")[1]["json"]
-              for text in (file.read_text() for file in (tmp_path / "site" / "data").glob("rows-*.js"))]  # fmt: skip
+              for text in (file.read_text() for file in (site / "data").glob("rows-*.js"))]  # fmt: skip
     assert Counter(row["trust"] for part in listed for row in part) == Counter(row["trust"] for row in rows)
 
 

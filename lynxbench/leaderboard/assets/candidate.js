@@ -35,7 +35,7 @@
       tile(record.primary_metric ?? "score", score(record.primary_value, unit), record.is_reference || !known(record.primary_delta) ? `n = ${whole(record.primary_n)}` : `Δ ${change(record.primary_delta, record.primary_delta_low, record.primary_delta_high, unit)} ${points(unit)}`),
       tile("Speed", record.is_reference ? "1×" : ratio(record.scenario_kind === "server" ? record.p50_ratio : record.throughput_ratio, record.scenario_kind === "server" ? record.p50_ratio_low : record.throughput_ratio_low, record.scenario_kind === "server" ? record.p50_ratio_high : record.throughput_ratio_high), "× the reference"),
       tile("p50 latency", duration(record.p50_ns), known(record.p50_low_ns) && known(record.p50_high_ns) ? `${duration(record.p50_low_ns)} to ${duration(record.p50_high_ns)}` : ""),
-      tile("p99 latency", duration(record.p99_ns), known(record.p99_ns) ? "" : "too few queries to say"),
+      tile("p99 latency", duration(record.p99_ns), !known(record.p99_ns) ? "too few queries to say" : known(record.p99_low_ns) && known(record.p99_high_ns) ? `${duration(record.p99_low_ns)} to ${duration(record.p99_high_ns)}` : ""),
       tile("Standing", rank("latency") ?? rank("speed") ?? "not ranked", record.unranked ?? (rank("speed") && rank("latency") ? `by throughput: ${rank("speed")}` : "")),
     ];
     return make("div", { class: "tiles" }, ...tiles);
