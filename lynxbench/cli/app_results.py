@@ -19,6 +19,7 @@ def add_to(app: typer.Typer) -> None:
     app.command()(decide)
     app.command()(rescore)
     app.command()(diagnose)
+    app.command("export-results")(export_results)
 
 
 def show(
@@ -206,5 +207,45 @@ def diagnose(
             rubrics=rubrics,
             executors=executors,
             form=chosen(as_json=json_),
+        )
+    )
+
+
+def export_results(
+    results: Annotated[Path, typer.Argument(help="a results folder")],
+    format_: Annotated[str, typer.Option("--format", help="every-eval-ever, hf-eval-results or croissant")],
+    out: Annotated[Path | None, typer.Option(help="new folder to write [default: RESULTS-FORMAT]")] = None,
+    only: Annotated[list[str] | None, typer.Option(help="AXIS=NAME[,NAME…]: workload, model, scheme, …")] = None,
+    model_id: Annotated[
+        list[str] | None, typer.Option(metavar="MODEL=ORG/NAME", help="what a model is called elsewhere")
+    ] = None,
+    dataset: Annotated[
+        list[str] | None,
+        typer.Option(metavar="RUBRIC=ORG/NAME[:TASK]", help="where a rubric's test set lies on the Hugging Face hub"),
+    ] = None,
+    organization: Annotated[str | None, typer.Option(help="who measured")] = None,
+    relationship: Annotated[
+        str, typer.Option(help="of them to the model's makers: first_party, third_party, collaborative or other")
+    ] = "other",
+    url: Annotated[str | None, typer.Option(help="where these results can be read")] = None,
+    license_: Annotated[str | None, typer.Option("--license", help="of these results, e.g. CC-BY-4.0")] = None,
+    json_: Json = False,
+) -> None:
+    """Write results in a format of others, so that they travel."""
+    from lynxbench.cli.export_results import export_command
+
+    raise typer.Exit(
+        export_command(
+            results,
+            format_,
+            out=out,
+            only=only or [],
+            model_ids=model_id or [],
+            datasets=dataset or [],
+            organization=organization,
+            relationship=relationship,
+            url=url,
+            license_=license_,
+            as_json=json_,
         )
     )
