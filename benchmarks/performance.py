@@ -106,8 +106,8 @@ SECTIONS = (
     Section(
         "A leaderboard of 100,000 records",
         "leaderboard.py",
-        "A site of made-up records with their latencies: it should build in under a minute, and draw its first page, in "
-        "Chromium with an empty cache, in under a second. Other work on the machine counts in the wall times.",
+        "A site of made-up records with their latencies: it should build in under a minute, and draw its first page, "
+        "in Chromium with an empty cache, in under a second. Other work on the machine counts in the wall times.",
         ("--records", "10000"),
     ),
     Section(

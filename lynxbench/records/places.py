@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Literal
 from urllib.parse import unquote
 
 from lynxbench.errors import StoreError, UsageError
-from lynxbench.records.store import TABLES, read_table, table_schema
+from lynxbench.records.store import LATER_COLUMNS, TABLES, read_table, table_schema
 from lynxbench.specs.base import did_you_mean
 
 if TYPE_CHECKING:
@@ -176,7 +176,8 @@ def _told(schema: pa.Schema, place: Place, table: str, file: Path) -> dict[str, 
         if name not in schema.names or name == FOLDER:
             hint = did_you_mean(name, set(schema.names) - {FOLDER})
             raise StoreError(f"{file}: {name}= in its path is no field of {table}{f'; {hint}' if hint else ''}")
-    odd = sorted((set(inside.names) | set(told)) ^ (set(schema.names) - {FOLDER}))
+    there = set(inside.names) | set(told)
+    odd = sorted((there ^ (set(schema.names) - {FOLDER})) - (LATER_COLUMNS - there))
     if odd:
         raise StoreError(f"{file} has other columns than this version of LynxBench writes: {', '.join(odd)}")
     for name in inside.names:

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
 TABLES = ("records", "predictions", "latencies")
 _KEYS = {"records": "cell_id", "predictions": "predictions_id", "latencies": "cell_id"}
-# Columns of records that files of an earlier state of this version lack.
-LATER_COLUMNS = frozenset({"ended_at", "node", "rescored_from"})
+# Columns that files of an earlier state of this version lack.
+LATER_COLUMNS = frozenset({"ended_at", "node", "rescored_from", "process"})
 # The disk's fault, whichever file it was.
 _DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS})
 
@@ -240,6 +240,7 @@ def table_schema(table: str) -> pa.Schema:
             [
                 ("cell_id", pa.string()),
                 ("round", pa.int32()),
+                ("process", pa.int32()),
                 ("excluded", pa.bool_()),
                 ("latency_ns", pa.int64()),
                 ("scheduled_ns", pa.int64()),

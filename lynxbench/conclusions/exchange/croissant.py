@@ -28,6 +28,7 @@ _MEANING = {
 _LATENCY = {
     "cell_id": "key into records",
     "round": "interleaved round, from 0",
+    "process": "which of the candidate's processes timed it, from 0; null in older files",
     "excluded": "left out of the summaries, since the scheduler starved its block",
     "latency_ns": "from the query's issue to readable outputs [ns]",
     "scheduled_ns": "server: when it was to be issued, from the start of its block [ns]",
