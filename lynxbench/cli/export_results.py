@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast, get_args
 
 from lynxbench.cli.output import write_json
 from lynxbench.cli.text import plain
-from lynxbench.conclusions.exchange import croissant, every_eval_ever, hf_eval_results
-from lynxbench.conclusions.exchange.terms import Exported, Relationship, Terms, pairs, places
-from lynxbench.conclusions.material import Material, material
+from lynxbench.conclusions.exchange.exporting import export
+from lynxbench.conclusions.exchange.terms import Relationship, Terms, pairs, places
+from lynxbench.conclusions.material import material
 from lynxbench.errors import UsageError
 from lynxbench.specs.base import did_you_mean
 
-FORMATS: Mapping[str, Callable[[Material, Path, Terms, Sequence[str]], Exported]] = {
-    "every-eval-ever": every_eval_ever.export,
-    "hf-eval-results": hf_eval_results.export,
-    "croissant": croissant.export,
-}
 _NEXT = {
     "every-eval-ever": "check     every-eval-ever validate {folder}",
     "hf-eval-results": "next      each .eval_results folder belongs into the repository of the model beside it",
@@ -43,9 +38,6 @@ def export_command(
     as_json: bool,
 ) -> int:
     """Write the files and say which; returns the exit code."""
-    if format_ not in FORMATS:
-        hint = did_you_mean(format_, FORMATS) or f"one of: {', '.join(FORMATS)}"
-        raise UsageError(f"--format {format_}: unknown format; {hint}")
     if relationship not in get_args(Relationship):
         hint = did_you_mean(relationship, get_args(Relationship)) or f"one of: {', '.join(get_args(Relationship))}"
         raise UsageError(f"--relationship {relationship}: {hint}")
@@ -59,7 +51,7 @@ def export_command(
     )
     target = out or Path(f"{results.resolve().name}-{format_}")
     found = material(results)
-    done = FORMATS[format_](found, target, terms, only)
+    done = export(found, format_, target, terms, only)
     if as_json:
         skipped = [{"cell_id": record["cell_id"], "why": why} for record, why in done.skipped]
         about = {"format": format_, "folder": str(target), "rows": done.rows, "files": list(done.files)}

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
-from lynxbench.cli.export_results import FORMATS
 from lynxbench.conclusions.exchange.every_eval_ever import SCHEMA_VERSION
-from tests.running import ROOT, lynxbench
+from lynxbench.conclusions.exchange.exporting import FORMATS
+from tests.running import ROOT, environment, lynxbench
 
 PAGE = (ROOT / "docs" / "exchange.md").read_text()
 
@@ -26,6 +28,13 @@ def test_the_page_from_top_to_bottom(results: Path, tmp_path: Path) -> None:
     ran = lynxbench("export-results", "results/starter", "--format", "croissant", "--json", home=tmp_path)
     assert ran.json()["folder"] == "starter-croissant"
     assert ran.json()["files"][0] == "croissant.json"
+    (call,) = re.findall(r"`(lynxbench\.export_results\(.*?\))`", PAGE)
+    done = subprocess.run(
+        [sys.executable, "-c", "import lynxbench\n" + call.replace('"dataset"', '"python"')],
+        cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "python" / "croissant.json").is_file()
 
 
 def test_every_format_is_on_the_page() -> None:
