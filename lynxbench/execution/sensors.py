@@ -1,7 +1,7 @@
 """What the host tells beside time: energy, processor frequency, temperature, throttling, device memory.
 
 A reading that is not to be had is None with a reason, never 0. Reading costs a few small files and starts nothing.
-What concerns NVIDIA devices goes through `nvidia-ml-py` and has not been run on a GPU.
+What concerns NVIDIA devices goes through `nvidia-ml-py`.
 """
 
 from __future__ import annotations
