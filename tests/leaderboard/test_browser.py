@@ -327,7 +327,7 @@ def test_it_says_why_rows_have_no_rank(opened: Open, site: Path) -> None:
     reasons = Counter(row["unranked"] for row in mine if row["unranked"])
     expect(page.locator("#unranked")).to_contain_text(f"{reasons.total()} of them are shown without a rank")
     for reason, count in reasons.items():
-        expect(page.locator("#unranked")).to_contain_text(f"{count} {reason}")
+        expect(page.locator("#unranked")).to_contain_text(f"{reason} ({count})")
     choose(page, "grade", "reference")
     expect(page.locator("#unranked")).to_have_text("")
 

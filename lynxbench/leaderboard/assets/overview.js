@@ -184,7 +184,7 @@
     const reasons = new Map();
     for (const row of mine) if (row.unranked) reasons.set(row.unranked, (reasons.get(row.unranked) ?? 0) + 1);
     if (!reasons.size) return [];
-    const said = [...reasons].sort(([, a], [, b]) => b - a).map(([reason, count]) => (reasons.size > 1 ? `${whole(count)} ${reason}` : reason));
+    const said = [...reasons].sort(([, a], [, b]) => b - a).map(([reason, count]) => (reasons.size > 1 ? `${reason} (${whole(count)})` : reason));
     const none = [...reasons.values()].reduce((sum, count) => sum + count);
     return [
       `${whole(none)} of them ${none === 1 ? "is" : "are"} shown without a rank: ${said.join("; ")}. A rank says that a row’s loss is known narrowly enough to be compared, not that it is small; that is the verdict. So a fragile row can have a rank, and a robust one whose interval is too wide for a claim has none. `,
@@ -204,12 +204,12 @@
     const part = all.slice(from, from + PAGE_ROWS);
     const loading = complete ? "" : `; ${whole(rows.length)} of ${whole(workload().rows)} rows loaded so far`;
     at("count").textContent = all.length ? `Rows ${whole(from + 1)} to ${whole(from + part.length)} of ${whole(all.length)}${loading}.` : `No row matches the filters${loading}.`;
-    // Where all rows share an executor or a host, it stands above them.
-    const shared = Object.fromEntries(["executor", "host"].map((name) => [name, new Set(inScenario().map((row) => row[name])).size === 1 ? mine[0]?.[name] : null]));
+    // Where all rows share a model, an executor or a host, it stands above them.
+    const shared = Object.fromEntries(["model", "executor", "host"].map((name) => [name, new Set(inScenario().map((row) => row[name])).size === 1 ? mine[0]?.[name] : null]));
     const columns = COLUMNS.filter((one) => !shared[one.key]).map((one) => (one.key === "delta" ? { ...one, label: `Δ ${points(unit())}` } : one));
     at("rows").replaceChildren(
       draw(columns, part, {
-        caption: `${workload().rubric} ${workload().version}, ${scenario().name}${shared.executor ? `, by ${shared.executor}` : ""}${shared.host ? `, on ${shared.host}` : ""}`,
+        caption: `${workload().rubric} ${workload().version}, ${scenario().name}${shared.model ? `, ${shared.model}` : ""}${shared.executor ? `, by ${shared.executor}` : ""}${shared.host ? `, on ${shared.host}` : ""}`,
         sort: order,
         onSort: (key) => {
           const next = order.key !== key ? key : order.descending ? undefined : `-${key}`;
