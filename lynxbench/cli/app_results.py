@@ -150,6 +150,9 @@ def decide(
     confidence: Annotated[float, typer.Option(help="of every interval that a limit is held against")] = 0.95,
     scenario: Annotated[str | None, typer.Option(help="under this load [default: as the objective wants]")] = None,
     only: Annotated[list[str] | None, typer.Option(help="AXIS=NAME[,NAME…]: workload, model, scheme, …")] = None,
+    jointly: Annotated[
+        bool, typer.Option("--together", help="one choice for each model, that holds the limits on all its workloads")
+    ] = False,
     json_: Json = False,
     csv_: Csv = False,
     markdown: Markdown = False,
@@ -163,7 +166,14 @@ def decide(
     form = chosen(as_json=json_, as_csv=csv_, as_markdown=markdown)
     raise typer.Exit(
         decide_command(
-            results, limits, objective=objective, confidence=confidence, scenario=scenario, only=only or [], form=form
+            results,
+            limits,
+            objective=objective,
+            confidence=confidence,
+            scenario=scenario,
+            only=only or [],
+            jointly=jointly,
+            form=form,
         )
     )
 
