@@ -3,7 +3,9 @@
 numbers  every tensor and weight, candidate against fp32
 kernels  what fused kernels and the batch change about the outputs
 profile  where the time of a run goes
-answer   the candidate's predictions
+answer   a model file's predictions
+parts    which nodes the candidate's scheme quantizes
+build    the model in another scheme, to a file that is not kept
 """
 
 from __future__ import annotations
@@ -23,10 +25,14 @@ from lynxbench.datasets.samples import Samples
 from lynxbench.diagnosis.facts import KernelFacts, MaskFacts, OpTime, TimeFacts, as_plain
 from lynxbench.diagnosis.graphs import masks, pairs, represented
 from lynxbench.diagnosis.observe import Batches, observe
+from lynxbench.diagnosis.parts import quantized_nodes
 from lynxbench.diagnosis.streaming import Error
 from lynxbench.diagnosis.weights import weight_facts
+from lynxbench.quantization import build_artifact
 from lynxbench.specs.executor import ExecutorSpec
+from lynxbench.specs.scheme import Scheme
 from lynxbench.specs.suite import Model
+from lynxbench.sweep.builder import calibration_data
 from lynxbench.sweep.child import serve
 from lynxbench.sweep.wire import save_predictions
 from lynxbench.tasks import Feed, answer_all, get_task, own_inputs
@@ -186,6 +192,25 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     return {"n": len(predictions)}
 
 
+def parts(request: dict[str, Any]) -> dict[str, Any]:
+    """The nodes that can be tried one at a time."""
+    return {
+        "nodes": [as_plain(one) for one in quantized_nodes(_prepared(request), Scheme.from_json(request["scheme"]))]
+    }
+
+
+def build(request: dict[str, Any]) -> dict[str, Any]:
+    """Write the model in `scheme` to `out`, with what was observed before taken from the cache."""
+    build_artifact(
+        Path(request["model_path"]),
+        Scheme.from_json(request["scheme"]),
+        Path(request["out"]),
+        calibration=None if request["calibration"] is None else calibration_data(request),
+        cache_dir=Path(request["cache"]) / "ranges",
+    )
+    return {}
+
+
 def _prepared(request: dict[str, Any]) -> Any:
     """The fp32 model as the quantizer saw it, from the cache that builds share."""
     from lynxbench.quantization.prepare import prepared_model
@@ -220,7 +245,16 @@ def _batches(request: dict[str, Any], folder: str, batch_size: int) -> Batches:
 
 def main() -> None:
     """Serve until the parent closes the pipe."""
-    serve({"numbers": numbers, "kernels": kernels, "profile": profile, "answer": answer})
+    serve(
+        {
+            "numbers": numbers,
+            "kernels": kernels,
+            "profile": profile,
+            "answer": answer,
+            "parts": parts,
+            "build": build,
+        }
+    )
 
 
 if __name__ == "__main__":
