@@ -28,7 +28,7 @@ from lynxbench.sweep.setting import Setting
 from lynxbench.sweep.wire import load_predictions
 
 COMMAND = (sys.executable, "-m", "lynxbench.diagnosis.prober")
-# Of graphs that run op by op; with dynamic scales the batch is one sample.
+# Of graphs that run op by op, and of what is answered one by one as well.
 BATCH_SIZE = 16
 # The steps before the search for sensitive parts, and their share of a diagnosis with one, for a progress line alone.
 STEPS = 5
@@ -139,7 +139,6 @@ class _Look:
         self._samples = subject.material.test_sets[subject.group.workload.name].samples
         scenario = subject.cell.scenario
         self._batch_size = scenario.given_batch_size or 1
-        self._of_outputs = 1 if subject.cell.deployment.scheme.kind == "int8-dynamic" else BATCH_SIZE
 
     def diagnosis(self) -> Diagnosis:
         subject = self._subject
@@ -147,12 +146,18 @@ class _Look:
         candidate, reference = self._answers(subject.cell), self._answers(subject.reference)
         scores = score(self._rubric, candidate, reference)
         self._meter.step("looking at tensors and weights")
-        numbers = self._ask("numbers", calibration=self._calibration_folder(), strata=list(self._rubric.strata))
+        numbers = self._ask(
+            "numbers",
+            calibration=self._calibration_folder(),
+            strata=list(self._rubric.strata),
+            # With scales of its own for each batch, a tensor is what the batch that is deployed makes of it.
+            batch_size=self._batch_size if subject.cell.deployment.scheme.kind == "int8-dynamic" else BATCH_SIZE,
+        )
         tensors = tuple(from_plain(TensorFacts, one) for one in numbers["tensors"])
         weights = tuple(from_plain(WeightFacts, one) for one in numbers["weights"])
         masks = tuple(from_plain(MaskFacts, one) for one in numbers["masks"])
         self._meter.step("comparing kernels and batches")
-        kernels = from_plain(KernelFacts, self._ask("kernels", batches_free=self._batches_free()))
+        kernels = from_plain(KernelFacts, self._ask("kernels", batch_size=BATCH_SIZE))
         self._meter.step("profiling")
         own_time, reference_time, reason = self._times()
         host = host_facts()
@@ -272,16 +277,10 @@ class _Look:
                 "executor": subject.resolved.executors[REFERENCE_EXECUTOR].spec.model_dump_json(),
                 "cache": str(setting.cache),
                 "count": len(self._samples),
-                "batch_size": self._of_outputs,
                 **more,
             },
             subject.resolved.suite.protocol.worker_timeout_s if timeout_s is None else timeout_s,
         )
-
-    def _batches_free(self) -> bool:
-        """Whether the model takes batches of several, as far as the suite asks for them."""
-        group = self._subject.group
-        return any(size > 1 for cell in group.cells for size in cell.scenario.batch_sizes)
 
     def _calibration_folder(self) -> str | None:
         calibration = self._subject.cell.deployment.calibration
