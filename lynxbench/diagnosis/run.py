@@ -37,6 +37,8 @@ BATCH_SIZE = 16
 class Diagnosis:
     """What was found about a candidate; `findings` empty: no cause was found.
 
+    candidate_id  as records have it: of model, scheme, calibration, executor and batch size
+    rubric, cpu   name and version; what it was diagnosed on
     samples       test samples that were looked at, of `test_set_n` that the rubric has; `calibration_samples` likewise
     scores        by the rubric, on those samples alone: wider intervals than a sweep's
     op_types      op type → nodes whose output the candidate quantizes
@@ -45,8 +47,11 @@ class Diagnosis:
     """
 
     candidate: str
+    candidate_id: str
     workload: str
+    rubric: str
     executor: str
+    cpu: str
     samples: int
     test_set_n: int
     calibration_samples: int
@@ -154,7 +159,10 @@ class _Look:
         sensitivity, sensitivity_reason = self._sensitivity(candidate, reference, tensors)
         return Diagnosis(
             candidate=subject.name,
+            candidate_id=subject.cell.candidate_id,
             workload=subject.group.workload.name,
+            rubric=f"{self._rubric.name} {self._rubric.version}",
+            cpu=host.cpu_model,
             executor=subject.cell.deployment.executor,
             samples=len(self._samples),
             test_set_n=subject.test_set_n,
