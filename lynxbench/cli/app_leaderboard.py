@@ -19,9 +19,7 @@ def build(
     title: Annotated[str, typer.Option(help="what the site is called")] = "LynxBench leaderboard",
     diagnosis: Annotated[
         list[Path] | None,
-        typer.Option(
-            metavar="FILE", help="what `lynxbench diagnose --json` wrote, for its candidate's page; repeatable"
-        ),
+        typer.Option(metavar="FILE", help="what `lynxbench diagnose --json` wrote, for a candidate's page; repeatable"),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="write over an older site")] = False,
     json_: Json = False,

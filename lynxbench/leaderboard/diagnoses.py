@@ -148,7 +148,7 @@ class ShownDiagnosis(_Read):
 
 
 def read_diagnosis(path: Path) -> ShownDiagnosis:
-    """The diagnosis in a file. Raises `UsageError` when it cannot be read, `UntrustedInput` for what is wrong with it."""
+    """The diagnosis in a file. Raises `UsageError` when it cannot be read, `UntrustedInput` when it is none."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -163,8 +163,8 @@ def read_diagnosis(path: Path) -> ShownDiagnosis:
 def diagnoses_by_id(paths: Sequence[Path], records: Any) -> dict[str, dict[str, Any]]:
     """Row id → the diagnosis of its candidate, as its page shows it.
 
-    Every scenario and host of a candidate gets it. Raises `UsageError` for a diagnosis of no record among these, and for
-    two of one candidate.
+    Every scenario and host of a candidate gets it. Raises `UsageError` for a diagnosis of no record among these, and
+    for two of one candidate.
     """
     columns = (records[name].to_pylist() for name in ("workload", "candidate_id", "id"))
     ids: dict[tuple[str, str], list[str]] = {}

@@ -79,7 +79,7 @@
     const names = types.map(short);
     const svg = Plot.plot({
       width, height: 44 + 24 * types.length, marginLeft: margin(names), marginRight: 14, marginTop: 24, marginBottom: 8, style,
-      x: { axis: "top", grid: true, ticks: 5, label: `time of a run, ${unit}`, labelArrow: "none", domain: [0, (top / size) * 1.05] },
+      x: { axis: "top", grid: true, ticks: Math.min(6, Math.floor(width / 90)), label: null, tickFormat: (value) => `${Number(value.toPrecision(4))} ${unit}`, domain: [0, (top / size) * 1.05] },
       y: { type: "point", domain: names, label: null, tickSize: 0, padding: 0.6 },
       marks: [bars(own, -4, "var(--accent)"), bars(before, 5, "var(--axis)"), Plot.ruleX([0], { stroke: "var(--axis)" })],
     });
