@@ -19,7 +19,7 @@ from lynxbench.diagnosis.meter import Meter, OnProgress
 from lynxbench.diagnosis.sensitivity import Node, Sensitivity, find_sensitivity
 from lynxbench.diagnosis.subject import Subject
 from lynxbench.errors import CellError
-from lynxbench.execution import host_facts, products_saturate
+from lynxbench.execution import host_facts, products_saturate, usable_threads
 from lynxbench.scoring import Scores, score
 from lynxbench.specs.scheme import Scheme
 from lynxbench.sweep.artifacts import REFERENCE_EXECUTOR, Artifact, build_artifacts
@@ -243,7 +243,8 @@ class _Look:
             artifact=str(self._artifacts[cell].path if file is None else file),
             scheme_kind=cell.deployment.scheme.kind,
             executor=self._subject.resolved.executors[cell.deployment.executor].spec.model_dump_json(),
-            threads=self._subject.resolved.suite.protocol.threads,
+            # Not those that are timed: nothing is here, and answers of one graph differ by rounding at most.
+            threads=usable_threads(),
             batch_size=self._batch_size,
             out=str(out),
         )
