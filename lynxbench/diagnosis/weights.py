@@ -18,15 +18,8 @@ MOST_FOR_RANK = 2_000_000
 
 
 def effective_rank(values: npt.NDArray[np.floating]) -> float | None:
-    """exp of the entropy of the normalized singular values (Roy & Vetterli, EUSIPCO 2007) of [m, n]; None for zeros.
-
-    They are the roots of the eigenvalues of the smaller product with the transpose, in a tenth of the time; what
-    rounding leaves of those that are zero is told from them.
-    """
-    wide = values.astype(np.float64)
-    wide = wide @ wide.T if wide.shape[0] <= wide.shape[1] else wide.T @ wide
-    squares = np.linalg.eigvalsh(wide)
-    singular = np.sqrt(np.where(squares > squares.max() * len(wide) * np.finfo(np.float64).eps, squares, 0.0))
+    """exp of the entropy of the normalized singular values (Roy & Vetterli, EUSIPCO 2007) of [m, n]; None for zeros."""
+    singular = np.linalg.svd(values.astype(np.float64), compute_uv=False)
     total = singular.sum()
     if total == 0:
         return None
