@@ -17,6 +17,8 @@ from lynxbench.records.schema import SCHEMA_VERSION
 from lynxbench.records.scored import score_fields
 from lynxbench.scoring import Scores, disclosure_fields
 from lynxbench.specs.resolve import ResolvedSuite
+from lynxbench.specs.rubric import Rubric
+from lynxbench.specs.scheme import Scheme
 from lynxbench.sweep.plan import Cell, Deployment, Group, Skip
 from lynxbench.sweep.prepare import Material
 from lynxbench.sweep.timing import invalid_load, timing_fields
@@ -163,6 +165,7 @@ def _declared(context: Context, cell: Cell) -> dict[str, Any]:
         "scheme_kind": deployment.scheme.kind,
         "scheme_options": json.dumps(deployment.scheme.options(), sort_keys=True),
         **_calibration(context, deployment),
+        **_tuning(deployment.scheme, rubric.spec),
         "executor": executor.spec.name,
         "executor_digest": executor.digest,
         "provider": executor.spec.provider,
@@ -193,6 +196,26 @@ def _calibration(context: Context, deployment: Deployment) -> dict[str, Any]:
         "calibration_options": json.dumps(calibration.options(), sort_keys=True),
         "calibration_overlap_n": chosen.overlap_n,
         "calibration_minimum_n": chosen.minimum_n,
+    }
+
+
+def _tuning(scheme: Scheme, rubric: Rubric) -> dict[str, Any]:
+    """How the scheme was picked, where it was."""
+    tuned = scheme.tuned
+    if tuned is None:
+        return {}
+    return {
+        "tuning_tried_n": tuned.tried,
+        "tuning_picked": tuned.picked,
+        "tuning_split": json.dumps(tuned.split(), sort_keys=True),
+        "tuning_n": tuned.samples,
+        "tuning_untouched": tuned.spared_by(rubric.test_set.part),
+        "tuning_limit_s": tuned.time_limit_s,
+        "tuning_spent_s": tuned.spent_s,
+        "tuning_max_loss": tuned.max_loss,
+        "tuning_loss": tuned.loss,
+        "tuning_loss_low": tuned.loss_low,
+        "tuning_loss_high": tuned.loss_high,
     }
 
 
