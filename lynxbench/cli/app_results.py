@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from lynxbench.cli import app_tuning
 from lynxbench.cli.options import Csv, Folder, Json, Markdown
 
 
@@ -19,6 +20,7 @@ def add_to(app: typer.Typer) -> None:
     app.command()(decide)
     app.command()(rescore)
     app.command()(diagnose)
+    app_tuning.add_to(app)
 
 
 def show(

@@ -87,7 +87,8 @@ class Scheme(Spec):
 
     @model_validator(mode="after")
     def _only_options_that_matter(self) -> Self:
-        given = {name for name in type(self).model_fields if getattr(self, name) is not None} - {"name", "kind", "tuned"}
+        given = {name for name in type(self).model_fields if getattr(self, name) is not None}
+        given -= {"name", "kind", "tuned"}
         useless = sorted(given - OPTIONS[self.kind])
         if useless:
             allowed = ", ".join(sorted(OPTIONS[self.kind])) or "none"

@@ -28,6 +28,7 @@ class Tuned(Spec):
 
     tried: int = Field(ge=1, description="candidates that were compared, this one and those of the suite included")
     samples: int = Field(ge=1, description="of the tuning part")
+    size: Literal["quick", "standard", "thorough"] = Field(description="count of the test set that was split")
     test_set_sha256: Sha256 = Field(description="fingerprint of the tuning part")
     share: float = Field(gt=0, lt=1, description="as in a rubric's test_set.part")
     seed: int = Field(ge=0, description="as in a rubric's test_set.part")
@@ -41,11 +42,14 @@ class Tuned(Spec):
 
     def split(self) -> dict[str, Any]:
         """What tells the tuning part from the rest."""
-        return {"share": self.share, "seed": self.seed, "test_set_digest": self.test_set_sha256}
+        return {
+            "share": self.share, "seed": self.seed, "size": self.size, "test_set_digest": self.test_set_sha256
+        }  # fmt: skip
 
-    def spared_by(self, part: Part | None) -> bool:
-        """Whether a test set that declares `part` holds none of the samples that the scheme was picked on.
+    def spared_by(self, part: Part | None, size: str) -> bool:
+        """Whether a test set of this `size` that declares `part` holds none of the samples that it was picked on.
 
-        That goes by the declaration: it is for the rubric that the scheme was tuned by, at the same budget.
+        That goes by the declaration: it is for the rubric that the scheme was tuned by.
         """
-        return part is not None and (part.which, part.share, part.seed) == ("untouched", self.share, self.seed)
+        mine = ("untouched", self.share, self.seed, self.size)
+        return part is not None and (part.which, part.share, part.seed, size) == mine

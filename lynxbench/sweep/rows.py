@@ -165,7 +165,7 @@ def _declared(context: Context, cell: Cell) -> dict[str, Any]:
         "scheme_kind": deployment.scheme.kind,
         "scheme_options": json.dumps(deployment.scheme.options(), sort_keys=True),
         **_calibration(context, deployment),
-        **_tuning(deployment.scheme, rubric.spec),
+        **_tuning(deployment.scheme, rubric.spec, suite.protocol.test_set),
         "executor": executor.spec.name,
         "executor_digest": executor.digest,
         "provider": executor.spec.provider,
@@ -199,7 +199,7 @@ def _calibration(context: Context, deployment: Deployment) -> dict[str, Any]:
     }
 
 
-def _tuning(scheme: Scheme, rubric: Rubric) -> dict[str, Any]:
+def _tuning(scheme: Scheme, rubric: Rubric, size: str) -> dict[str, Any]:
     """How the scheme was picked, where it was."""
     tuned = scheme.tuned
     if tuned is None:
@@ -209,7 +209,7 @@ def _tuning(scheme: Scheme, rubric: Rubric) -> dict[str, Any]:
         "tuning_picked": tuned.picked,
         "tuning_split": json.dumps(tuned.split(), sort_keys=True),
         "tuning_n": tuned.samples,
-        "tuning_untouched": tuned.spared_by(rubric.test_set.part),
+        "tuning_untouched": tuned.spared_by(rubric.test_set.part, size),
         "tuning_limit_s": tuned.time_limit_s,
         "tuning_spent_s": tuned.spent_s,
         "tuning_max_loss": tuned.max_loss,
