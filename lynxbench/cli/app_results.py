@@ -191,6 +191,10 @@ def diagnose(
     candidate: Annotated[str, typer.Option(help="e.g. 'int8-static on fashion-resnet8'")],
     workload: Annotated[str | None, typer.Option(help="of this workload")] = None,
     samples: Annotated[int, typer.Option(help="look at so many samples at most", min=16)] = 128,
+    time_limit: Annotated[
+        float,
+        typer.Option(metavar="SECONDS", help="for trying parts of the model one by one; 0: none", min=0),
+    ] = 120.0,
     rubrics: Folder = None,
     executors: Folder = None,
     json_: Json = False,
@@ -205,6 +209,7 @@ def diagnose(
             candidate,
             workload=workload,
             samples=samples,
+            time_limit_s=time_limit,
             rubrics=rubrics,
             executors=executors,
             form=chosen(as_json=json_),

@@ -1,4 +1,4 @@
-"""`lynxbench tune`: search for a scheme that mends a loss, and show what it is worth on samples it was not picked on."""
+"""`lynxbench tune`: search for a scheme that mends a loss, and say what it is worth on samples apart."""
 
 from __future__ import annotations
 
@@ -158,7 +158,8 @@ def _print_plan(jobs: Sequence[Job], max_loss: float | None, candidates: int, ti
         return
     for row in rows:
         print(
-            f"{row['workload']} · {row['model']}: {row['tuning_n']} samples to tune on, {row['untouched_n']} untouched; "
+            f"{row['workload']} · {row['model']}: {row['tuning_n']} samples to tune on, {row['untouched_n']} "
+            "untouched; "
             f"schemes {', '.join(row['schemes'])} on {row['executor']}, {row['scenario']}"
         )
     print(
@@ -252,11 +253,12 @@ def _sentences(found: Tuning) -> Iterator[str]:
         causes = ", ".join(one.causes) or "no cause found"
         yield f"Looked into {one.name}: {causes}." + (f" First: {one.said[0]}." if one.said else "")
     yield (
-        f"{found.tried} candidates were compared on the tuning samples, within {minutes(found.limits.time_limit_s)}; it "
-        f"took {minutes(found.spent_s)} and ended with {found.stopped_by.replace('-', ' ')}."
+        f"{found.tried} candidates were compared on the tuning samples, within {minutes(found.limits.time_limit_s)}; "
+        f"it took {minutes(found.spent_s)} and ended with {found.stopped_by.replace('-', ' ')}."
     )
     if found.failed:
-        yield f"{len(found.failed)} could not be had; the first, {found.failed[0]['scheme']}: {found.failed[0]['reason']}"
+        first = found.failed[0]
+        yield f"{len(found.failed)} could not be had; the first, {first['scheme']}: {first['reason']}"
     unit = _unit(found)
     allowed = loss(found.limits.max_loss, unit)
     if found.picked is None:
@@ -268,8 +270,8 @@ def _sentences(found: Tuning) -> Iterator[str]:
     if picked is None or there is None:
         return
     yield (
-        f"Picked on the tuning samples, as the best of {found.tried}: {found.picked}. There it loses {_loss(there)}, which "
-        f"is flattered by the choice; on {picked.record['test_set_n']} untouched samples {_loss(picked)}, where it "
+        f"Picked on the tuning samples, as the best of {found.tried}: {found.picked}. There it loses {_loss(there)}, "
+        f"which is flattered by the choice; on {picked.record['test_set_n']} untouched samples {_loss(picked)}, where it "
         f"{_STATES[picked.state(found.limits.max_loss)]}. Speed {_speed(picked)} (there {_speed(there)})."
     )
     if found.suite is not None:
@@ -339,9 +341,6 @@ def _document(found: Tuning) -> dict[str, Any]:
         "mended": _mended(found),
         "suite": None if found.suite is None else str(found.suite),
         "tuning": [row(one) for one in found.tuning],
-        "untouched": [
-            {**row(one), "before": before.get(one.name), "after": after[one.name]} for one in found.final
-        ],
+        "untouched": [{**row(one), "before": before.get(one.name), "after": after[one.name]} for one in found.final],
         "failed": [{"scheme": one["scheme"], "status": one["status"], "reason": one["reason"]} for one in found.failed],
     }
-

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -232,8 +233,8 @@ def _kernels(evidence: Evidence) -> Iterator[Finding]:
         yield Finding(
             Cause.BATCH_DEPENDENT_SCALES,
             "outputs",
-            f"one by one, the same samples are answered otherwise than in a batch: {batch:.1f} dB, where fp32 has "
-            f"{float_batch:.0f} dB",
+            f"one by one, the same samples are answered otherwise than in a batch: the error is {batch:.1f} dB below the "
+            f"signal, where fp32's " + ("is none" if math.isinf(float_batch) else f"is {float_batch:.0f} dB below"),
             {"batch_sqnr_db": batch, "fp32_batch_sqnr_db": float_batch},
         )
 

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lynxbench.diagnosis.facts import TensorFacts
+from lynxbench.diagnosis.feeds import Batch, Batches
 from lynxbench.diagnosis.graphs import Range, pairs, represented, with_all_outputs
 from lynxbench.diagnosis.streaming import Error, Histogram, Moments
 from lynxbench.quantization.check import session
@@ -24,20 +25,25 @@ CHUNK_BYTES = 128 << 20
 STRATUM_SAMPLES = 8
 
 
-@dataclass(frozen=True)
-class Batches:
-    """Samples as the model takes them, readable again and again; `strata`: field → [n] of the same order."""
+class _Strata:
+    """Which of the samples are of which stratum, as numbers: field → the names, and [n] which one each sample has."""
 
-    feeds: Any
-    strata: Mapping[str, npt.NDArray[np.str_]]
-
-    def __iter__(self) -> Iterator[Feed]:
-        return iter(self.feeds())
+    def __init__(self, batches: Batches) -> None:
+        self.n = batches.n
+        self.names: dict[str, npt.NDArray[np.str_]] = {}
+        self.codes: dict[str, npt.NDArray[np.intp]] = {}
+        for field_name, column in batches.strata.items():
+            if len(column) == batches.n:
+                self.names[field_name], self.codes[field_name] = np.unique(column, return_inverse=True)
 
 
 @dataclass
 class _Tensor:
-    """What is known so far about one tensor."""
+    """What is known so far about one tensor; it takes no more memory for more samples.
+
+    by_stratum  field → [k] sums over the samples of a stratum of the share of a sample's values that lie outside
+    rows        samples behind these; they are of no use where that is not all of them
+    """
 
     low: float = math.inf
     high: float = -math.inf
@@ -45,9 +51,12 @@ class _Tensor:
     histogram: Histogram = field(default_factory=Histogram)
     error: Error = field(default_factory=Error)
     outside: int = 0
-    rows_outside: list[npt.NDArray[np.float64]] = field(default_factory=list)  # [b] shares, a number a sample
+    rows: int = 0
+    by_stratum: dict[str, npt.NDArray[np.float64]] = field(default_factory=dict)
 
-    def see(self, values: npt.NDArray[Any], ends: Range | None) -> None:
+    def see(self, whole: npt.NDArray[Any], batch: Batch, ends: Range | None = None, of: _Strata | None = None) -> None:
+        """Count what a batch made of this tensor in, without what fills the batch up; `ends`: what is inside."""
+        values = batch.own(whole)
         good = np.isfinite(values)
         finite = values if good.all() else values[good]
         if finite.size == 0:
@@ -55,12 +64,20 @@ class _Tensor:
         self.low, self.high = min(self.low, float(finite.min())), max(self.high, float(finite.max()))
         self.moments.add(finite)
         self.histogram.add(finite)
-        if ends is not None and values.ndim:
-            # What is rounded to the last step is no more wrong than the rest.
-            step = (ends[1] - ends[0]) / 255
-            beyond = (values < ends[0] - step) | (values > ends[1] + step)
-            self.outside += int(beyond.sum())
-            self.rows_outside.append(beyond.reshape(len(values), -1).mean(axis=1))
+        if ends is None:
+            return
+        # What is rounded to the last step is no more wrong than the rest.
+        step = (ends[1] - ends[0]) / 255
+        beyond = (values < ends[0] - step) | (values > ends[1] + step)
+        self.outside += int(beyond.sum())
+        if of is None or not batch.is_by_sample(whole):
+            return
+        shares = beyond.reshape(batch.rows, -1).mean(axis=1)
+        self.rows += batch.rows
+        for name, codes in of.codes.items():
+            mine = codes[batch.start : batch.start + batch.rows]
+            sums = np.bincount(mine, weights=shares, minlength=len(of.names[name])).astype(np.float64)
+            self.by_stratum[name] = self.by_stratum.get(name, np.zeros_like(sums)) + sums
 
 
 def observe(prepared: Any, artifact: Any, test: Batches, calibration: Batches | None) -> list[TensorFacts]:
@@ -73,29 +90,30 @@ def observe(prepared: Any, artifact: Any, test: Batches, calibration: Batches | 
     producers = {name: node.op_type for node in prepared.graph.node for name in node.output}
     ranges = {name: ends.get(twin.removesuffix("_DequantizeLinear_Output")) for name, twin in twins.items()}
     nodes = {name: node.name for node in prepared.graph.node for name in node.output}
-    facts = _inputs(prepared, ends, test, calibration)
-    for names in _chunks(prepared, list(twins), next(iter(test))):
+    strata = _Strata(test)
+    facts = _inputs(prepared, ends, test, calibration, strata)
+    for names in _chunks(prepared, list(twins), next(iter(test)).feed):
         seen = {name: _Tensor() for name in names}
         mine = session(with_all_outputs(prepared, names), 1, optimize=False, varied_shapes=True)
         its = [twins[name] for name in names]
         theirs = session(with_all_outputs(artifact, list(dict.fromkeys(its))), 1, optimize=False, varied_shapes=True)
-        for feed in test:
-            right = dict(zip(names, mine.run(names, feed), strict=True))
-            answers = dict(zip(its, theirs.run(its, _cast(theirs, feed)), strict=True))
+        for batch in test:
+            right = dict(zip(names, mine.run(names, batch.feed), strict=True))
+            answers = dict(zip(its, theirs.run(its, _cast(theirs, batch.feed)), strict=True))
             for name in names:
-                reference, values = right[name], answers[twins[name]]
-                seen[name].see(reference, ranges[name])
+                reference, values = batch.own(right[name]), batch.own(answers[twins[name]])
+                seen[name].see(right[name], batch, ranges[name], strata)
                 if reference.shape == values.shape:
                     good = np.isfinite(reference) & np.isfinite(values)
                     both = (reference, values) if good.all() else (reference[good], values[good])
                     seen[name].error.add(*both)
         met = {name: _Tensor() for name in names}
         if calibration is not None:
-            for feed in calibration:
-                for name, values in zip(names, mine.run(names, feed), strict=True):
-                    met[name].see(values, None)
+            for batch in calibration:
+                for name, values in zip(names, mine.run(names, batch.feed), strict=True):
+                    met[name].see(values, batch)
         facts += [
-            _facts(name, producers[name], seen[name], met[name], ranges[name], test.strata)
+            _facts(name, producers[name], seen[name], met[name], ranges[name], strata)
             for name in names
             if seen[name].moments.n
         ]
@@ -108,20 +126,20 @@ def observe(prepared: Any, artifact: Any, test: Batches, calibration: Batches | 
     ]
 
 
-def _inputs(prepared: Any, ends: Mapping[str, Range], test: Batches, calibration: Batches | None) -> list[TensorFacts]:
+def _inputs(
+    prepared: Any, ends: Mapping[str, Range], test: Batches, calibration: Batches | None, strata: _Strata
+) -> list[TensorFacts]:
     """Facts about the graph's inputs of floating point, which no run has to tell."""
     types = element_types(prepared)
     constants = {tensor.name for tensor in prepared.graph.initializer}
     names = [one.name for one in prepared.graph.input if one.name not in constants and types[one.name] == FLOAT]
     seen, met = ({name: _Tensor() for name in names} for _ in range(2))
     for batches, tensors in ((test, seen), (calibration, met)):
-        for feed in batches or ():
+        for batch in batches or ():
             for name in names:
-                tensors[name].see(feed[name], ends.get(name) if tensors is seen else None)
+                tensors[name].see(batch.feed[name], batch, ends.get(name) if tensors is seen else None, strata)
     return [
-        _facts(name, "input", seen[name], met[name], ends.get(name), test.strata)
-        for name in names
-        if seen[name].moments.n
+        _facts(name, "input", seen[name], met[name], ends.get(name), strata) for name in names if seen[name].moments.n
     ]
 
 
@@ -151,9 +169,9 @@ def _facts(
     seen: _Tensor,
     met: _Tensor,
     ends: Range | None,
-    strata: Mapping[str, npt.NDArray[np.str_]],
+    strata: _Strata,
 ) -> TensorFacts:
-    worst = None if ends is None else _worst(np.concatenate(seen.rows_outside), strata)
+    worst = None if ends is None else _worst(seen, strata)
     calibrated = met.moments.n > 0
     return TensorFacts(
         name=name,
@@ -177,15 +195,16 @@ def _facts(
     )
 
 
-def _worst(
-    shares: npt.NDArray[np.float64], strata: Mapping[str, npt.NDArray[np.str_]]
-) -> tuple[str, str, float] | None:
-    """The stratum with the largest mean share, of those with enough samples and of fields that fit `shares` [n]."""
-    found = [
-        (name, str(value), float(shares[column == value].mean()))
-        for name, column in strata.items()
-        if len(column) == len(shares)
-        for value in np.unique(column)
-        if int((column == value).sum()) >= STRATUM_SAMPLES
-    ]
+def _worst(seen: _Tensor, strata: _Strata) -> tuple[str, str, float] | None:
+    """The stratum with the largest mean share outside, of those with enough samples; None where none can be said."""
+    if seen.rows != strata.n:
+        return None
+    found = []
+    for name, sums in seen.by_stratum.items():
+        counts = np.bincount(strata.codes[name], minlength=len(sums))
+        found += [
+            (name, str(value), float(total / count))
+            for value, total, count in zip(strata.names[name], sums, counts, strict=True)
+            if count >= STRATUM_SAMPLES
+        ]
     return max(found, key=lambda item: item[2], default=None)

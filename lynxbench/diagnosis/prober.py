@@ -3,7 +3,9 @@
 numbers  every tensor and weight, candidate against fp32
 kernels  what fused kernels and the batch change about the outputs
 profile  where the time of a run goes
-answer   the candidate's predictions
+answer   a model file's predictions
+parts    which nodes the candidate's scheme quantizes
+build    the model in another scheme, to a file that is not kept
 """
 
 from __future__ import annotations
@@ -11,25 +13,28 @@ from __future__ import annotations
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from lynxbench.datasets.samples import Samples
-from lynxbench.diagnosis.facts import KernelFacts, MaskFacts, OpTime, TimeFacts, as_plain
+from lynxbench.diagnosis.facts import MaskFacts, OpTime, TimeFacts, as_plain
+from lynxbench.diagnosis.feeds import Batches, batches_of, inputs_of
 from lynxbench.diagnosis.graphs import masks, pairs, represented
-from lynxbench.diagnosis.observe import Batches, observe
-from lynxbench.diagnosis.streaming import Error
+from lynxbench.diagnosis.kernels import kernel_facts
+from lynxbench.diagnosis.observe import observe
+from lynxbench.diagnosis.parts import quantized_nodes
 from lynxbench.diagnosis.weights import weight_facts
+from lynxbench.quantization import build_artifact
 from lynxbench.specs.executor import ExecutorSpec
+from lynxbench.specs.scheme import Scheme
 from lynxbench.specs.suite import Model
+from lynxbench.sweep.builder import calibration_data
 from lynxbench.sweep.child import serve
 from lynxbench.sweep.wire import save_predictions
-from lynxbench.tasks import Feed, answer_all, get_task, own_inputs
+from lynxbench.tasks import answer_all, get_task, own_inputs
 
 # A profile of this many runs or this long: medians of microseconds need some, slow models must not take minutes.
 PROFILED_RUNS = 50
@@ -42,10 +47,8 @@ def numbers(request: dict[str, Any]) -> dict[str, Any]:
     import onnx
 
     prepared, artifact = _prepared(request), onnx.load(request["artifact"])
-    test = _batches(request, request["samples"], request["batch_size"])
-    calibration = None
-    if request["calibration"] is not None:
-        calibration = _batches(request, request["calibration"], request["batch_size"])
+    test = _batches(request, request["samples"])
+    calibration = None if request["calibration"] is None else _batches(request, request["calibration"])
     tensors = observe(prepared, artifact, test, calibration)
     largest = {one.name: one.largest for one in tensors}
     ranges, twins = represented(artifact), pairs(prepared, artifact)
@@ -81,43 +84,15 @@ def _quantized_ops(prepared: Any, artifact: Any) -> dict[str, int]:
 def kernels(request: dict[str, Any]) -> dict[str, Any]:
     """The outputs of fp32, of the candidate as written, as fused, and one by one."""
     model, task, samples = _material(request, request["samples"])
-    spec = ExecutorSpec.from_json(request["executor"])
-    batch = request["batch_size"]
-
-    def outputs(file: str, optimization: Any, size: int) -> Iterator[list[Any]]:
-        from lynxbench.execution import Executor
-
-        with Executor(spec, threads=1, optimization=optimization) as executor:
-            executor.open(Path(file))
-            asked = task.inputs(samples)[-len(samples) :][: request["count"]]
-            # In lots of `batch`, whatever the batch size, so that all passes yield alike.
-            for start in range(0, len(asked), batch):
-                lot = asked[start : start + batch]
-                runs = [
-                    executor.run(
-                        own_inputs(task.feed(lot[i : i + size], model, executor.inputs), executor.inputs)
-                    ).values()
-                    for i in range(0, len(lot), size)
-                ]
-                yield [np.concatenate(parts) for parts in zip(*runs, strict=True)]
-
-    def gap(one: tuple[str, Any, int], other: tuple[str, Any, int]) -> float | None:
-        error = Error()
-        for right, values in zip(outputs(*one), outputs(*other), strict=True):
-            for a, b in zip(right, values, strict=True):
-                if a.dtype.kind == "f" and a.shape == b.shape:
-                    good = np.isfinite(a) & np.isfinite(b)
-                    error.add(a[good], b[good])
-        return error.sqnr_db
-
-    fp32, mine = request["model_path"], request["artifact"]
     return as_plain(
-        KernelFacts(
-            as_written_sqnr_db=gap((fp32, "all", batch), (mine, "disabled", batch)),
-            fused_sqnr_db=gap((fp32, "all", batch), (mine, "all", batch)),
-            kernels_sqnr_db=gap((mine, "disabled", batch), (mine, "all", batch)),
-            batch_sqnr_db=gap((mine, "all", batch), (mine, "all", 1)) if request["batches_free"] else None,
-            fp32_batch_sqnr_db=gap((fp32, "all", batch), (fp32, "all", 1)) if request["batches_free"] else None,
+        kernel_facts(
+            Path(request["model_path"]),
+            Path(request["artifact"]),
+            ExecutorSpec.from_json(request["executor"]),
+            model,
+            task,
+            samples,
+            batch_size=request["batch_size"],
         )
     )
 
@@ -186,6 +161,25 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     return {"n": len(predictions)}
 
 
+def parts(request: dict[str, Any]) -> dict[str, Any]:
+    """The nodes that can be tried one at a time."""
+    return {
+        "nodes": [as_plain(one) for one in quantized_nodes(_prepared(request), Scheme.from_json(request["scheme"]))]
+    }
+
+
+def build(request: dict[str, Any]) -> dict[str, Any]:
+    """Write the model in `scheme` to `out`, with what was observed before taken from the cache."""
+    build_artifact(
+        Path(request["model_path"]),
+        Scheme.from_json(request["scheme"]),
+        Path(request["out"]),
+        calibration=None if request["calibration"] is None else calibration_data(request),
+        cache_dir=Path(request["cache"]) / "ranges",
+    )
+    return {}
+
+
 def _prepared(request: dict[str, Any]) -> Any:
     """The fp32 model as the quantizer saw it, from the cache that builds share."""
     from lynxbench.quantization.prepare import prepared_model
@@ -198,29 +192,32 @@ def _material(request: dict[str, Any], samples: str) -> tuple[Model, Any, Sample
     return Model.from_json(request["model"]), get_task(request["task"]), Samples.read(Path(samples))
 
 
-def _batches(request: dict[str, Any], folder: str, batch_size: int) -> Batches:
-    """Samples in batches as the fp32 model takes them; of a retrieval the queries, not what is searched."""
-    from lynxbench.execution import graph_inputs
-
+def _batches(request: dict[str, Any], folder: str) -> Batches:
+    """Samples in batches as the fp32 model takes them."""
     model, task, samples = _material(request, folder)
-    tensors = graph_inputs(Path(request["model_path"]))
-    asked = task.inputs(samples)
-    if samples.corpus is not None:
-        asked = asked[-len(samples) :]
-
-    asked = asked[: request["count"]]  # calibration sets come whole, in an order of which each beginning is a fair part
-
-    def feeds() -> Iterator[Feed]:
-        for start in range(0, len(asked), batch_size):
-            yield own_inputs(task.feed(asked[start : start + batch_size], model, tensors), tensors)
-
-    kept = {name: samples.strata[name].astype(np.str_) for name in request["strata"] if name in samples.strata}
-    return Batches(feeds, kept)
+    return batches_of(
+        task,
+        model,
+        samples,
+        inputs_of(Path(request["model_path"])),
+        count=request["count"],
+        batch_size=request["batch_size"],
+        strata=tuple(request["strata"]),
+    )
 
 
 def main() -> None:
     """Serve until the parent closes the pipe."""
-    serve({"numbers": numbers, "kernels": kernels, "profile": profile, "answer": answer})
+    serve(
+        {
+            "numbers": numbers,
+            "kernels": kernels,
+            "profile": profile,
+            "answer": answer,
+            "parts": parts,
+            "build": build,
+        }
+    )
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ def build(request: dict[str, Any]) -> dict[str, Any]:
     cache = Path(request["cache"]) / "artifacts"
     calibration = None
     if request["calibration"] is not None:
-        calibration = _calibration(request)
+        calibration = calibration_data(request)
     key = artifact_key(request["model_sha256"], scheme, None if calibration is None else calibration.digest)
     damage: list[str] = []
     found = lookup(cache, key, damage.append)
@@ -49,7 +49,8 @@ def build(request: dict[str, Any]) -> dict[str, Any]:
     return {"path": str(path), "manifest": asdict(manifest), "cached": found is not None, "damage": damage}
 
 
-def _calibration(request: dict[str, Any]) -> CalibrationData:
+def calibration_data(request: dict[str, Any]) -> CalibrationData:
+    """The calibration set that a request names, as the model is fed with it."""
     declared = request["calibration"]
     samples = Samples.read(Path(declared["samples"]))
     model = Model.from_json(request["model"])
