@@ -23,9 +23,12 @@ def tune(
     workload: Annotated[str | None, typer.Option(help="this workload alone")] = None,
     model: Annotated[str | None, typer.Option(help="this model alone")] = None,
     scheme: Annotated[str | None, typer.Option(help="mend this scheme [default: those that lose or are slow]")] = None,
+    scenario: Annotated[str | None, typer.Option(help="tune for this load [default: single-stream]")] = None,
     executor: Annotated[str | None, typer.Option(help="tune for this one [default: the suite's first]")] = None,
     candidates: Annotated[int, typer.Option(help="schemes to try at most, for each model", min=1)] = 16,
-    time_limit: Annotated[float, typer.Option(metavar="SECONDS", help="of the search, for each model", min=1)] = 300.0,
+    time_limit: Annotated[
+        float, typer.Option(metavar="SECONDS", help="of the search, for each model, after the suite's own", min=1)
+    ] = 300.0,
     split: Annotated[float, typer.Option(help="share of the test set's originals that is tuned on")] = 0.33,
     seed: Annotated[int, typer.Option(help="of the split", min=0)] = 0,
     budget: Annotated[str, typer.Option(help="quick, standard or thorough: samples, and timing of the last sweep")] = (
@@ -49,6 +52,7 @@ def tune(
             workload=workload,
             model=model,
             scheme=scheme,
+            scenario=scenario,
             executor=executor,
             candidates=candidates,
             time_limit_s=time_limit,

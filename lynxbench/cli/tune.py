@@ -19,7 +19,7 @@ from lynxbench.errors import UsageError
 from lynxbench.specs.base import did_you_mean
 from lynxbench.specs.load import cache_folder
 from lynxbench.specs.resolve import ResolvedSuite, resolve_suite
-from lynxbench.specs.suite import BudgetName, Workload
+from lynxbench.specs.suite import BudgetName, Scenario, Workload
 from lynxbench.specs.tuned import Part
 from lynxbench.sweep.run import prepare_sweep
 from lynxbench.tuning.declaring import Job
@@ -42,6 +42,7 @@ def tune_command(
     workload: str | None,
     model: str | None,
     scheme: str | None,
+    scenario: str | None,
     executor: str | None,
     candidates: int,
     time_limit_s: float,
@@ -73,7 +74,7 @@ def tune_command(
         on_executors=[executor] if executor is not None else [],
     )
     folder = out or Path("results") / f"tune-{resolved.suite.name}{'' if budget == 'standard' else f'-{budget}'}"
-    jobs = _jobs(resolved, folder, split, seed)
+    jobs = _jobs(resolved, folder, split, seed, scenario)
     if dry_run:
         _print_plan(jobs, max_loss, candidates, time_limit_s, form)
         return 0
@@ -98,13 +99,13 @@ def tune_command(
     return 0 if all(one.nothing_to_mend or _mended(one) for one in found) else 1
 
 
-def _jobs(resolved: ResolvedSuite, folder: Path, share: float, seed: int) -> list[Job]:
+def _jobs(resolved: ResolvedSuite, folder: Path, share: float, seed: int, scenario: str | None) -> list[Job]:
     jobs = [
         Job(
             resolved=resolved,
             workload=workload,
             model=model,
-            scenario=_scenario(resolved, workload),
+            scenario=_scenario(resolved, workload, scenario),
             executor=resolved.suite.executors[0],
             share=share,
             seed=seed,
@@ -117,9 +118,14 @@ def _jobs(resolved: ResolvedSuite, folder: Path, share: float, seed: int) -> lis
     return jobs
 
 
-def _scenario(resolved: ResolvedSuite, workload: Workload) -> Any:
-    """One load is tuned for: single-stream, else the workload's first."""
+def _scenario(resolved: ResolvedSuite, workload: Workload, wanted: str | None) -> Scenario:
+    """One load is tuned for: the one that is named, else single-stream, else the workload's first."""
     known = {scenario.name: scenario for scenario in resolved.scenarios_of(workload)}
+    if wanted is not None and wanted not in known:
+        hint = did_you_mean(wanted, known)
+        raise UsageError(f"--scenario {wanted}: workload {workload.name} has no such scenario; {hint}")
+    if wanted is not None:
+        return known[wanted]
     return next((one for one in known.values() if one.kind == "single-stream"), next(iter(known.values())))
 
 
@@ -133,7 +139,7 @@ def _set_aside(folder: Path) -> None:
 
 def _print_plan(jobs: Sequence[Job], max_loss: float | None, candidates: int, time_limit_s: float, form: Form) -> None:
     material = prepare_sweep(jobs[0].resolved).material
-    rows = []
+    rows: list[dict[str, Any]] = []
     for job in jobs:
         whole = material.test_sets[job.workload.name].samples
         strata = job.rubric.strata
@@ -185,11 +191,10 @@ def _print(found: Tuning) -> None:
     )
     to.print()
     draw(to, _final_table(found, title))
-    again = {one.name for one in found.final}
-    rest = [one for one in found.tuning if one.name not in again]
-    if rest:
+    tuned = [one for one in found.tuning if one.record["scheme"] in found.why]
+    if tuned:
         to.print()
-        draw(to, _tried_table(found, rest[:MOST_TRIED], "tried on the tuning samples alone"))
+        draw(to, _tried_table(found, tuned[:MOST_TRIED], "tried, on the tuning samples"))
     to.print()
     say(to, _sentences(found))
     to.print()
@@ -201,11 +206,10 @@ def _final_table(found: Tuning, title: str) -> Table:
         Column("candidate"),
         Column("loss", f"loss, {unit}", right=True),
         Column("speed", right=True),
-        Column("before", styles=_STYLES, expendable=1),
+        Column("before", styles=_STYLES, expendable=3),
         Column("after", styles=_STYLES),
-        Column("tuning_loss", "loss, tuning samples", right=True, expendable=3),
-        Column("tuning_speed", "speed there", right=True, expendable=2),
-        Column("changes", "what it does otherwise", wraps=True, expendable=4),
+        Column("tuning_loss", "loss, tuning samples", right=True, expendable=2),
+        Column("tuning_speed", "speed there", right=True, expendable=1),
     ]
     return Table(columns, [Row({}, texts) for texts in _final_rows(found)], title)
 
@@ -224,7 +228,6 @@ def _final_rows(found: Tuning) -> Iterator[dict[str, str]]:
             "after": after[one.name],
             "tuning_loss": "–" if there is None else _loss(there),
             "tuning_speed": "–" if there is None else _speed(there),
-            "changes": found.why.get(one.record["scheme"], ""),
         }
 
 
@@ -271,8 +274,8 @@ def _sentences(found: Tuning) -> Iterator[str]:
         return
     yield (
         f"Picked on the tuning samples, as the best of {found.tried}: {found.picked}. There it loses {_loss(there)}, "
-        f"which is flattered by the choice; on {picked.record['test_set_n']} untouched samples {_loss(picked)}, where it "
-        f"{_STATES[picked.state(found.limits.max_loss)]}. Speed {_speed(picked)} (there {_speed(there)})."
+        f"which is flattered by the choice; on {picked.record['test_set_n']} untouched samples {_loss(picked)}, where "
+        f"it {_STATES[picked.state(found.limits.max_loss)]}. Speed {_speed(picked)} (there {_speed(there)})."
     )
     if found.suite is not None:
         yield f"Ready to use: {found.suite} (lynxbench sweep {found.suite}); the scheme alone: {_scheme_file(found)}."

@@ -121,9 +121,7 @@ def observe(prepared: Any, artifact: Any, test: Batches, calibration: Batches | 
     for node in prepared.graph.node:
         for name in dict.fromkeys(node.input):
             readers.setdefault(name, []).append(node.name)
-    return [
-        replace(one, node=nodes.get(one.name, ""), readers=tuple(readers.get(one.name, ()))) for one in facts
-    ]
+    return [replace(one, node=nodes.get(one.name, ""), readers=tuple(readers.get(one.name, ()))) for one in facts]
 
 
 def _inputs(

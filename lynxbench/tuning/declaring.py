@@ -80,7 +80,7 @@ def write_suite(
 ) -> None:
     """A suite of `schemes` on one part, with the calibration sets named (None: all of the workload).
 
-    `quick` times as briefly as --budget quick does: to search by, not to publish.
+    `quick` times more briefly and less precisely than the suite does: to search by, not to publish.
     """
     suite, here = job.resolved.suite, job.resolved.file
     kept = job.workload.calibrations if calibrations is None else calibrations
@@ -103,11 +103,12 @@ def write_suite(
         for one in suite.calibrations
         if one.name in kept
     ]
-    timing = suite.budgets.get("quick", BUDGETS["quick"]) if quick else {}
-    protocol = {
-        **suite.protocol.model_dump(mode="json"),
-        **{key: value for key, value in timing.items() if key != "test_set"},
-    }
+    protocol = suite.protocol.model_dump(mode="json")
+    if quick:
+        timing = suite.budgets.get("quick", BUDGETS["quick"])
+        # Slow models get no ratio with an interval in so short a time: half of the suite's is the least.
+        least = {"time_limit_s": max(timing.get("time_limit_s", 0.0), protocol["time_limit_s"] / 2)}
+        protocol |= {key: value for key, value in timing.items() if key != "test_set"} | least
     data: dict[str, Any] = {
         "name": f"{suite.name}.{job.model.name}"[:64],
         "version": suite.version,

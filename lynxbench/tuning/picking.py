@@ -71,14 +71,17 @@ def losers(candidates: Sequence[Measured], max_loss: float, kinds: frozenset[str
 
 
 def pick(candidates: Sequence[Measured], max_loss: float) -> Measured | None:
-    """The fastest that is faster than the reference and holds the limit: beyond doubt, else by its estimate.
+    """The fastest that is faster than the reference and holds the limit by its estimates; None where there is none.
 
-    None where there is none. The order of certainty comes before speed: what was picked on few samples by its estimate
+    Those that are so beyond doubt in both come first, then those in one: what was picked on few samples by an estimate
     alone is often no winner on others.
     """
+
+    def certainty(one: Measured) -> int:
+        return (one.state(max_loss) == "held") + (one.speed.ends()[0] > 1)
+
     able = [one for one in candidates if not one.is_reference and one.speed.value > 1 and one.loss.value <= max_loss]
-    sure = [one for one in able if one.state(max_loss) == "held"]
-    return max(sure or able, key=lambda one: one.speed.value, default=None)
+    return max(able, key=lambda one: (certainty(one), one.speed.value), default=None)
 
 
 def better(one: Measured, other: Measured | None, max_loss: float) -> bool:

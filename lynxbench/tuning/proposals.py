@@ -72,10 +72,8 @@ def single_changes(scheme: Scheme, found: Diagnosis, *, calibrated: bool) -> lis
 
     `calibrated`: there is calibration data, so that a static scheme can be built.
     """
-    known = OPTIONS[scheme.kind]
     changes = [change for finding in found.findings for change in _mends(finding, scheme, found, calibrated)]
-    if "op_types" in known and scheme.op_types == "all":
-        changes.append(_products(found))
+    changes += _kinds(scheme, found, calibrated)
     changes += _by_part(found.sensitivity, scheme)
     changes += _usual(scheme)
     once: dict[str, Change] = {}
@@ -104,7 +102,9 @@ def _mends(finding: Finding, scheme: Scheme, found: Diagnosis, calibrated: bool)
         tensors = [mask.tensor for mask in found.masks if mask.quantized]
         yield Change("mask-float", {"nodes_kept_float": _around(tensors, found)}, why)
         producers = {one.producer for one in found.tensors if one.name in tensors}
-        yield Change("softmax-float", {"op_types_kept_float": sorted({*producers, "Softmax"})}, why)
+        # Leaving in float what is never quantized is refused.
+        names = sorted({*producers, "Softmax"} & found.op_types.keys())
+        yield Change("softmax-float", {"op_types_kept_float": names}, why)
     elif cause == Cause.EXTREME_WEIGHT:
         places = {finding.where, *finding.others}
         yield Change("weight-float", {"nodes_kept_float": [w.node for w in found.weights if w.name in places]}, why)
@@ -144,6 +144,25 @@ def _products(found: Diagnosis) -> Change:
     return Change("products", {"op_types": op_types}, "products alone are quantized")
 
 
+def _kinds(scheme: Scheme, found: Diagnosis, calibrated: bool) -> Iterator[Change]:
+    """Other ways to quantize products, which is where the time of most models goes."""
+    if scheme.kind not in ("int8-static", "int8-dynamic"):
+        return
+    if scheme.op_types == "all":
+        yield _products(found)
+    if scheme.kind == "int8-static":
+        with_weights = {weight.node for weight in found.weights}
+        both = [t.node for t in found.tensors if t.producer in ("MatMul", "Gemm") and t.node not in with_weights]
+        if both:
+            kept = {"nodes_kept_float": list(dict.fromkeys(both))}
+            why = "products with weights alone are quantized, those of two activations are not"
+            yield Change("linear", {**_products(found).options, **kept}, why)
+        if any(weight.op_type in ("MatMul", "Gemm") for weight in found.weights):
+            yield Change("dynamic", {"kind": "int8-dynamic", "op_types": "all"}, "scales computed anew in each run")
+    elif calibrated:
+        yield _static("scales fixed by calibration")
+
+
 def _around(tensors: Iterable[str], found: Diagnosis) -> list[str]:
     """Every node that writes or reads one of `tensors`: as long as one of them is quantized, the tensor is."""
     wanted = set(tensors)
@@ -181,6 +200,7 @@ def _suspects(found: Sensitivity, kind: Any) -> list[Part]:
 def _usual(scheme: Scheme) -> Iterator[Change]:
     """What helps often, cause or no cause; options that the kind has not, or that are so already, fall away later."""
     yield Change("per-channel", {"per_channel": True}, "one scale a channel")
+    yield Change("per-tensor", {"per_channel": False}, "one scale a weight, whose kernels may be faster")
     if scheme.kind == "int8-static":
         yield Change("percentile", {"method": "percentile", "percentile": 99.99}, "ranges without the largest 0.01 %")
         yield Change("entropy", {"method": "entropy"}, "ranges by least divergence")

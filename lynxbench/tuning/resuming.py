@@ -23,6 +23,7 @@ class Looked:
     """A candidate that was looked into: its causes, what was said of them, and what is worth trying instead.
 
     together  the changes that answer its causes, all at once
+    op_types  those of the model that compute floating-point numbers
     """
 
     name: str
@@ -31,6 +32,7 @@ class Looked:
     said: tuple[str, ...]
     singles: tuple[Change, ...]
     together: tuple[Change, ...]
+    op_types: tuple[str, ...]
 
 
 @dataclass
@@ -73,4 +75,5 @@ def notes(folder: Path, options: Mapping[str, Any]) -> Notes:
 
 def _looked(data: dict[str, Any]) -> Looked:
     singles, together = (tuple(Change(**one) for one in data[name]) for name in ("singles", "together"))
-    return Looked(data["name"], data["scheme"], tuple(data["causes"]), tuple(data["said"]), singles, together)
+    texts = (tuple(data[name]) for name in ("causes", "said"))
+    return Looked(data["name"], data["scheme"], *texts, singles, together, tuple(data["op_types"]))

@@ -37,7 +37,7 @@ DIAGNOSED_SAMPLES = 128
 SENSITIVITY_SHARE = 0.25
 MOST_FINALISTS = 4  # tuned schemes that are measured on the untouched part
 REFINEMENTS = 3  # combinations that come before what is waiting
-# Of its base's loss, what a change must win back to be tried together with others.
+# Of its base's loss or speed, what a change must win to be tried together with others.
 USEFUL_SHARE = 0.1
 
 
@@ -99,7 +99,10 @@ def tune(
     `base`: the scheme to mend; None: the losers. What a folder holds already is not measured again. Raises what a sweep
     raises, and `UsageError` for a base that is not there.
     """
-    kept = notes(job.folder, {**asdict(limits), "share": job.share, "seed": job.seed, "scheme": base})
+    kept = notes(
+        job.folder,
+        {**asdict(limits), "share": job.share, "seed": job.seed, "scheme": base, "scenario": job.scenario.name},
+    )
     write_rubric(job, "tuning")
     write_rubric(job, "untouched")
     return _Search(job, limits, kept, cache, executors, on_progress).run(base)
@@ -155,11 +158,13 @@ class _Search:
 
     @property
     def _spent_s(self) -> float:
-        return self._kept.looked_s + sum(self._kept.stage_s)
+        """Of the search alone: what the suite has anyhow is no part of it."""
+        return self._kept.looked_s + sum(self._kept.stage_s[1:])
 
     def _try(self, looked: Sequence[Looked], calibration: str | None) -> str:
         """Sweep after sweep of proposals; returns what ended it."""
-        queue = _Queue([scheme.options() for scheme in self._originals.values()], self._originals)
+        present = frozenset(op_type for one in looked for op_type in one.op_types)
+        queue = _Queue([scheme.options() for scheme in self._originals.values()], self._originals, present)
         lists = []
         for one in looked:
             base = self._originals[one.scheme]
@@ -214,9 +219,13 @@ class _Search:
             row = rows.get(self._name_of(proposal.base, change))
             if row is None or base is None or change in proposal.changes:
                 continue
-            if base.loss.value - row.loss.value > USEFUL_SHARE * max(base.loss.value, 0.0):
-                useful.append((row.loss.value, change))
-        useful.sort(key=lambda item: item[0])
+            if best.loss.value <= self._limits.max_loss:  # what is wanting is speed
+                gain = row.speed.value / base.speed.value - 1
+            else:
+                gain = (base.loss.value - row.loss.value) / base.loss.value if base.loss.value > 0 else 0.0
+            if gain > USEFUL_SHARE:
+                useful.append((gain, change))
+        useful.sort(key=lambda item: -item[0])
         made = [changed(scheme, (*proposal.changes, change)) for _, change in useful[:REFINEMENTS]]
         return [one for one in made if one is not None]
 
@@ -246,6 +255,7 @@ class _Search:
             causes=tuple(finding.cause.value for finding in found.findings),
             said=tuple(finding.said for finding in found.findings),
             singles=tuple(single_changes(base, found, calibrated=calibration is not None)),
+            op_types=tuple(sorted({tensor.producer for tensor in found.tensors})),
             together=all_mends(base, found, calibrated=calibration is not None),
         )
 
@@ -322,8 +332,9 @@ class _Search:
 class _Queue:
     """Proposals that wait, each scheme once whatever it is called, and every name once."""
 
-    def __init__(self, known: Sequence[dict[str, Any]], names: Iterable[str]) -> None:
-        self._seen = {_key(options) for options in known}
+    def __init__(self, known: Sequence[dict[str, Any]], names: Iterable[str], present: frozenset[str]) -> None:
+        self._present = present
+        self._seen = {_key(options, present) for options in known}
         self._names = set(names)
         self._waiting: list[Proposal] = []
 
@@ -333,7 +344,7 @@ class _Queue:
     def add(self, proposals: Sequence[Proposal], *, first: bool = False) -> None:
         fresh = []
         for proposal in proposals:
-            key = _key(proposal.scheme.options())
+            key = _key(proposal.scheme.options(), self._present)
             if key not in self._seen:
                 self._seen.add(key)
                 fresh.append(self._named(proposal))
@@ -351,8 +362,12 @@ class _Queue:
         return replace(proposal, scheme=proposal.scheme.model_copy(update={"name": name}))
 
 
-def _key(options: dict[str, Any]) -> str:
-    return json.dumps(options, sort_keys=True)
+def _key(options: dict[str, Any], present: frozenset[str]) -> str:
+    """Two schemes with one key are the same on a model with these op types, in whatever order they are listed."""
+    lists = {name: sorted(set(value)) for name, value in options.items() if isinstance(value, list | tuple)}
+    if "op_types" in lists:
+        lists["op_types"] = [one for one in lists["op_types"] if one in present]
+    return json.dumps({**options, **lists}, sort_keys=True)
 
 
 def _bases(first: Sequence[Measured], base: str | None, max_loss: float) -> list[Measured]:
