@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
-from lynxbench.cli.options import Folder, Json
+from lynxbench.cli.options import Csv, Folder, Json, Markdown
 
 
 def add_to(app: typer.Typer) -> None:
     """Register the commands, in the order in which help lists them."""
     app.command()(tune)
+    app.command()(study)
 
 
 def tune(
@@ -65,5 +66,35 @@ def tune(
             dry_run=dry_run,
             fresh=fresh,
             form=chosen(as_json=json_),
+        )
+    )
+
+
+def study(
+    results: Annotated[list[Path], typer.Argument(help="results folders, or folders of them")],
+    only: Annotated[list[str] | None, typer.Option("--only", "--where", help="AXIS=NAME[,NAME…]: as for show")] = None,
+    diagnoses: Annotated[
+        list[Path] | None, typer.Option(help="what lynxbench diagnose --json printed: files, or folders of them")
+    ] = None,
+    all_metrics: Annotated[bool, typer.Option("--all-metrics", help="the rubrics' other metrics as well")] = False,
+    confidence: Annotated[float, typer.Option(help="of all intervals of a question together")] = 0.95,
+    plot: Annotated[Path | None, typer.Option("--plot", "--svg", help="write the intervals as an SVG")] = None,
+    json_: Json = False,
+    csv: Csv = False,
+    markdown: Markdown = False,
+) -> None:
+    """What predicts a loss? Rank correlations over all candidates of some results, or nothing."""
+    from lynxbench.cli.output import chosen
+    from lynxbench.cli.study import study_command
+
+    raise typer.Exit(
+        study_command(
+            results,
+            only=only or [],
+            diagnoses=diagnoses or [],
+            all_metrics=all_metrics,
+            confidence=confidence,
+            plot=plot,
+            form=chosen(as_json=json_, as_csv=csv, as_markdown=markdown),
         )
     )

@@ -75,5 +75,5 @@ def notes(folder: Path, options: Mapping[str, Any]) -> Notes:
 
 def _looked(data: dict[str, Any]) -> Looked:
     singles, together = (tuple(Change(**one) for one in data[name]) for name in ("singles", "together"))
-    texts = (tuple(data[name]) for name in ("causes", "said"))
-    return Looked(data["name"], data["scheme"], *texts, singles, together, tuple(data["op_types"]))
+    causes, said, op_types = (tuple(data[name]) for name in ("causes", "said", "op_types"))
+    return Looked(data["name"], data["scheme"], causes, said, singles, together, op_types)
