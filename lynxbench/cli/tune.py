@@ -253,6 +253,9 @@ def _tried_table(found: Tuning, rows: Sequence[Measured], title: str) -> Table:
 
 def _sentences(found: Tuning) -> Iterator[str]:
     for one in found.looked:
+        if not one.diagnosed:
+            yield f"Started from {one.name} as well, the best of the suite's own there."
+            continue
         causes = ", ".join(one.causes) or "no cause found"
         yield f"Looked into {one.name}: {causes}." + (f" First: {one.said[0]}." if one.said else "")
     yield (
@@ -336,7 +339,10 @@ def _document(found: Tuning) -> dict[str, Any]:
         "folder": str(found.job.folder),
         "split": {"share": found.job.share, "seed": found.job.seed},
         "limits": asdict(found.limits),
-        "looked": [{"candidate": one.name, "causes": one.causes, "said": one.said} for one in found.looked],
+        "looked": [
+            {"candidate": one.name, "diagnosed": one.diagnosed, "causes": one.causes, "said": one.said}
+            for one in found.looked
+        ],
         "tried": found.tried,
         "spent_s": round(found.spent_s, 1),
         "stopped_by": found.stopped_by,

@@ -32,7 +32,7 @@ def part_of(samples: Samples, part: Part, strata: Sequence[str]) -> Samples:
     """The samples of one part, in their order. Raises `ValueError` where one of the two would be empty.
 
     Originals (`source_ids`) are drawn, not samples, so that no two views of one are on both sides; proportionally over
-    the first field of `strata` that does not differ between the samples of an original.
+    the first field of `strata` that differs between originals, and not between the samples of one.
     """
     sources, codes = np.unique(samples.source_ids, return_inverse=True)
     tuning = _drawn(len(sources), _stratum(samples, codes, len(sources), strata), part)
@@ -43,12 +43,12 @@ def part_of(samples: Samples, part: Part, strata: Sequence[str]) -> Samples:
 
 
 def _stratum(samples: Samples, codes: npt.NDArray[np.intp], n: int, strata: Sequence[str]) -> Column | None:
-    """[n originals] the value of the first field that all samples of an original share; None where there is none."""
+    """[n originals] the value of the first field that all samples of an original share, and not all originals do."""
     first = np.full(n, -1, dtype=np.int64)
     first[codes[::-1]] = np.arange(len(codes))[::-1]
     for name in strata:
         column = samples.strata[name]
-        if (column == column[first][codes]).all():
+        if (column == column[first][codes]).all() and (column != column[0]).any():
             return column[first]
     return None
 

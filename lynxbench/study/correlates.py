@@ -58,7 +58,7 @@ def quantized_share(manifest: Mapping[str, Any]) -> float | None:
 
 
 def _field(name: str) -> Callable[[Known], float | None]:
-    return lambda known: known["record"][name]
+    return lambda known: _number(known["record"][name])
 
 
 def _part(part: str, of: Callable[[Any], float | None]) -> Callable[[Known], float | None]:
@@ -89,10 +89,9 @@ def _flatness(weight: Any) -> float | None:
     rank, shape = weight["effective_rank"], weight["shape"]
     if rank is None or weight["scales"] is None:
         return None
-    channels = weight["channels"]
-    size = 1
+    channels, size = int(weight["channels"]), 1
     for extent in shape:
-        size *= extent
+        size *= int(extent)
     return float(rank) / min(channels, size // channels)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -63,15 +62,15 @@ def correlate(
     members = [np.flatnonzero(codes == code) for code in range(len(names))]
     rng = np.random.default_rng(seed)
     by_model = len(names) >= LEAST_MODELS
-    drawn = []
-    for _ in range(RESAMPLES):
-        if by_model:
-            index = np.concatenate([members[code] for code in rng.integers(0, len(names), len(names))])
-        else:
-            index = np.concatenate([rng.choice(mine, len(mine)) for mine in members])
-        drawn.append(spearman(x[index], y[index]))
+    if by_model:
+        drawn = _draws(rng, len(names))[:, codes]
+    else:
+        drawn = np.empty((RESAMPLES, len(x)))
+        for mine in members:
+            drawn[:, mine] = _draws(rng, len(mine))
+    resampled = _weighted_spearman(x, y, drawn)
     tail = (1 - confidence) / 2
-    low, high = np.quantile(drawn, [tail, 1 - tail])
+    low, high = np.quantile(resampled, [tail, 1 - tail])
     return Correlation(
         rho=spearman(x, y),
         low=float(low),
@@ -86,8 +85,30 @@ def correlate(
 
 def spearman(x: Floats, y: Floats) -> float:
     """Pearson's correlation of the ranks of [n] and [n], ties averaged; 0 where one of them does not vary."""
-    from scipy.stats import rankdata
+    return float(_weighted_spearman(x, y, np.ones((1, len(x))))[0])
 
-    a, b = (ranks - ranks.mean() for ranks in (rankdata(x), rankdata(y)))
-    norm = math.sqrt(float(a @ a) * float(b @ b))
-    return float(a @ b) / norm if norm else 0.0
+
+def _draws(rng: np.random.Generator, n: int) -> Floats:
+    """[RESAMPLES, n]: how often each of n was drawn, n times with replacement."""
+    return rng.multinomial(n, np.full(n, 1 / n), size=RESAMPLES).astype(np.float64)
+
+
+def _weighted_spearman(x: Floats, y: Floats, times: Floats) -> Floats:
+    """[b] Spearman's correlation where each of [n] pairs occurs so many `times` [b, n]."""
+    total = times.sum(axis=1, keepdims=True)
+
+    def centred(values: Floats) -> Floats:
+        ranks = _ranks(values, times)
+        return ranks - (times * ranks).sum(axis=1, keepdims=True) / total
+
+    a, b = centred(x), centred(y)
+    norm = np.sqrt((times * a * a).sum(axis=1) * (times * b * b).sum(axis=1))
+    return np.divide((times * a * b).sum(axis=1), norm, out=np.zeros(len(times)), where=norm > 0)
+
+
+def _ranks(values: Floats, times: Floats) -> Floats:
+    """[b, n] the ranks of [n] values that occur so many `times` [b, n], ties averaged."""
+    _, groups = np.unique(values, return_inverse=True)
+    counts = times @ (groups[:, None] == np.arange(groups.max() + 1)).astype(np.float64)
+    middle: Floats = np.cumsum(counts, axis=1) - (counts - 1) / 2
+    return middle[:, groups]

@@ -20,14 +20,16 @@ FILE = "search.json"
 
 @dataclass(frozen=True)
 class Looked:
-    """A candidate that was looked into: its causes, what was said of them, and what is worth trying instead.
+    """A candidate to start from: its causes, what was said of them, and what is worth trying instead.
 
+    diagnosed false: the suite's own best, which is only to be made faster
     together  the changes that answer its causes, all at once
     op_types  those of the model that compute floating-point numbers
     """
 
     name: str
     scheme: str
+    diagnosed: bool
     causes: tuple[str, ...]
     said: tuple[str, ...]
     singles: tuple[Change, ...]
@@ -76,4 +78,4 @@ def notes(folder: Path, options: Mapping[str, Any]) -> Notes:
 def _looked(data: dict[str, Any]) -> Looked:
     singles, together = (tuple(Change(**one) for one in data[name]) for name in ("singles", "together"))
     causes, said, op_types = (tuple(data[name]) for name in ("causes", "said", "op_types"))
-    return Looked(data["name"], data["scheme"], causes, said, singles, together, op_types)
+    return Looked(data["name"], data["scheme"], data["diagnosed"], causes, said, singles, together, op_types)
