@@ -26,6 +26,8 @@ from lynxbench.tuning.declaring import Job
 from lynxbench.tuning.picking import Measured, frontier
 from lynxbench.tuning.search import Limits, Tuning, groups, tune
 
+# Of the search's time, what each diagnosis may spend on trying parts of the model one at a time.
+SENSITIVITY_SHARE = 0.2
 MOST_TRIED = 24  # rows of what was tried and not measured again
 _STYLES = {"frontier": "green", "dominated": "red"}
 _STATES = {
@@ -82,7 +84,12 @@ def tune_command(
         _set_aside(folder)
     found = []
     for number, job in enumerate(jobs, 1):
-        limits = Limits(job.rubric.tolerance.value if max_loss is None else max_loss, candidates, time_limit_s)
+        limits = Limits(
+            max_loss=job.rubric.tolerance.value if max_loss is None else max_loss,
+            candidates=candidates,
+            time_limit_s=time_limit_s,
+            sensitivity_s=SENSITIVITY_SHARE * time_limit_s,
+        )
         if max_loss is None and job.rubric.tolerance.kind != "absolute":
             raise UsageError(f"rubric {job.rubric.name} has no absolute tolerance: say --max-loss")
         job.folder.mkdir(parents=True, exist_ok=True)

@@ -90,7 +90,8 @@ def spearman(x: Floats, y: Floats) -> float:
 
 def _draws(rng: np.random.Generator, n: int) -> Floats:
     """[RESAMPLES, n]: how often each of n was drawn, n times with replacement."""
-    return rng.multinomial(n, np.full(n, 1 / n), size=RESAMPLES).astype(np.float64)
+    drawn: Floats = rng.multinomial(n, np.full(n, 1 / n), size=RESAMPLES).astype(np.float64)
+    return drawn
 
 
 def _weighted_spearman(x: Floats, y: Floats, times: Floats) -> Floats:
@@ -99,16 +100,18 @@ def _weighted_spearman(x: Floats, y: Floats, times: Floats) -> Floats:
 
     def centred(values: Floats) -> Floats:
         ranks = _ranks(values, times)
-        return ranks - (times * ranks).sum(axis=1, keepdims=True) / total
+        middle: Floats = ranks - (times * ranks).sum(axis=1, keepdims=True) / total
+        return middle
 
     a, b = centred(x), centred(y)
     norm = np.sqrt((times * a * a).sum(axis=1) * (times * b * b).sum(axis=1))
-    return np.divide((times * a * b).sum(axis=1), norm, out=np.zeros(len(times)), where=norm > 0)
+    found: Floats = np.divide((times * a * b).sum(axis=1), norm, out=np.zeros(len(times)), where=norm > 0)
+    return found
 
 
 def _ranks(values: Floats, times: Floats) -> Floats:
     """[b, n] the ranks of [n] values that occur so many `times` [b, n], ties averaged."""
     _, groups = np.unique(values, return_inverse=True)
     counts = times @ (groups[:, None] == np.arange(groups.max() + 1)).astype(np.float64)
-    middle: Floats = np.cumsum(counts, axis=1) - (counts - 1) / 2
-    return middle[:, groups]
+    middle: Floats = (np.cumsum(counts, axis=1) - (counts - 1) / 2)[:, groups]
+    return middle

@@ -88,7 +88,7 @@ def better(one: Measured, other: Measured | None, max_loss: float) -> bool:
     """Whether a search should go on from `one` rather than from `other`."""
     if other is None:
         return True
-    holds = [x.loss.value <= max_loss and x.speed.value > 1 for x in (one, other)]
+    holds = [x.loss.value <= max_loss for x in (one, other)]
     if holds[0] != holds[1]:
         return holds[0]
     return one.speed.value > other.speed.value if holds[0] else one.loss.value < other.loss.value

@@ -32,9 +32,7 @@ OnProgress = Callable[[Progress], None]
 KINDS = frozenset(kind for kind, options in OPTIONS.items() if "op_types" in options and kind != "fp8")
 BATCH = 4  # proposals in one sweep, before the next ones are thought of
 MOST_DIAGNOSED = 2
-DIAGNOSED_SAMPLES = 128
-# Of the search's time, what may go into trying parts one at a time; the rest is for whole schemes.
-SENSITIVITY_SHARE = 0.25
+DIAGNOSED_SAMPLES = 48
 MOST_FINALISTS = 4  # tuned schemes that are measured on the untouched part
 REFINEMENTS = 3  # combinations that come before what is waiting
 # Of its base's loss or speed, what a change must win to be tried together with others.
@@ -43,11 +41,15 @@ USEFUL_SHARE = 0.1
 
 @dataclass(frozen=True)
 class Limits:
-    """How good it must be, and how long may be looked for it."""
+    """How good it must be, and how long may be looked for it.
+
+    sensitivity_s  of that time, what may go into trying parts of the model one at a time; the rest is for whole schemes
+    """
 
     max_loss: float
     candidates: int
     time_limit_s: float
+    sensitivity_s: float
 
 
 @dataclass(frozen=True)
@@ -255,7 +257,7 @@ class _Search:
             found = diagnose(
                 subject(resolved, candidate, samples=DIAGNOSED_SAMPLES),
                 cache=self._cache,
-                time_limit_s=SENSITIVITY_SHARE * self._limits.time_limit_s,
+                time_limit_s=self._limits.sensitivity_s,
                 on_progress=self._on_progress,
             )
         except CellError:
@@ -297,13 +299,16 @@ class _Search:
         return resolve_suite(str(file), executors=self._executors)
 
     def _finalists(self, rows: Sequence[Measured], chosen: Measured | None) -> list[Measured]:
-        """The pick, and the other proposals of the frontier on the tuning part, the fastest first."""
+        """The pick, else the best mend, though it be slow; and the other proposals of the frontier, the fastest first."""
         tuned = [one for one in rows if one.record["scheme"] in self._by_name]
+        best: Measured | None = None
+        for one in tuned:
+            best = one if better(one, best, self._limits.max_loss) else best
+        first = chosen if chosen in tuned else best
         standing = dict(zip((one.name for one in rows), frontier(rows), strict=True))
-        able = [one for one in tuned if standing[one.name] == "frontier" and one is not chosen]
+        able = [one for one in tuned if standing[one.name] == "frontier" and one is not first]
         able.sort(key=lambda one: (one.loss.value > self._limits.max_loss, -one.speed.value))
-        mine = [chosen] if chosen is not None and chosen in tuned else []
-        return (mine + able)[:MOST_FINALISTS]
+        return ([first] if first is not None else []) + able[: MOST_FINALISTS - 1]
 
     def _final(
         self, finalists: Sequence[Measured], chosen: Measured | None, calibration: str | None
