@@ -14,7 +14,7 @@ from lynxbench.cli.sentences import say
 from lynxbench.cli.text import plain, signed
 from lynxbench.errors import UsageError
 from lynxbench.specs.load import cache_folder
-from lynxbench.study.correlation import LEAST_CANDIDATES
+from lynxbench.study.correlation import LEAST_CANDIDATES, LEAST_MODELS, Correlation
 from lynxbench.study.plot import strip, svg
 from lynxbench.study.run import Question, Study, study
 from lynxbench.study.run import Row as Found
@@ -120,7 +120,7 @@ def _values(question: Question, row: Found) -> dict[str, Any]:
         "tau": None if one is None else one.tau,
         "n": row.n,
         "models": None if one is None else one.models,
-        "resampled": None if one is None else one.resampled,
+        "compared": None if one is None else one.compared,
         "tendency": None if one is None else one.is_tendency,
     }
 
@@ -136,11 +136,7 @@ def _sentence(question: Question) -> str:
         )
     first = computed[0].correlation
     assert first is not None
-    basis = (
-        f"models drawn anew ({first.models})"
-        if first.resampled == "models"
-        else f"on {'this model' if first.models == 1 else f'these {first.models} models'} alone"
-    )
+    basis = _basis(first)
     if not question.tendencies:
         return (
             f"{what}: nothing. None of {question.correlates_n} correlates ranks the {question.n} candidates as their "
@@ -152,6 +148,13 @@ def _sentence(question: Question) -> str:
         f"{what}: a tendency, no law. {'; '.join(named)}{f'; and {more} more' if more else ''}. "
         f"{question.correlates_n} correlates were tried, {basis}."
     )
+
+
+def _basis(one: Correlation) -> str:
+    """What an interval is about."""
+    if one.compared == "all candidates":
+        return f"over {one.models} models"
+    return "on this model alone" if one.models == 1 else f"within these {one.models} models alone"
 
 
 def _tendency(row: Found) -> str:
@@ -166,7 +169,8 @@ def _notes(found: Study) -> Iterator[str]:
     share = f"{100 * found.confidence:g} %"
     yield (
         f"Spearman's rank correlation with the loss; intervals are by bootstrap and hold together at {share} for each "
-        "question (Bonferroni). Correlation is no cause: candidates of one model, and correlates, go together."
+        f"question (Bonferroni). With fewer than {LEAST_MODELS} models, candidates are ranked within their own model: "
+        "what is the same for all schemes of a model says nothing then. Correlation is no cause."
     )
     if found.without_file:
         yield (

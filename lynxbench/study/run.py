@@ -14,7 +14,7 @@ import numpy as np
 from lynxbench.errors import UsageError
 from lynxbench.records.record import MEASURED, Record
 from lynxbench.study.correlates import CORRELATES, Correlate
-from lynxbench.study.correlation import LEAST_CANDIDATES, Correlation, correlate
+from lynxbench.study.correlation import Correlation, correlate
 from lynxbench.study.weighing import files_in, weigh
 
 ALL = "all tasks"
@@ -158,22 +158,20 @@ def _question(task: str, metric: str, pairs: Sequence[tuple[_Candidate, float]],
     for one in CORRELATES:
         values = [(one.of(candidate.known), loss, str(candidate.record["model"])) for candidate, loss in pairs]
         points[one.name] = tuple((float(x), y, model) for x, y, model in values if x is not None)
-    able = [one for one in CORRELATES if _varies(points[one.name])]
+
+    def held_against(name: str, level: float) -> Correlation | None:
+        mine = points[name]
+        x, y = (np.array([point[axis] for point in mine], dtype=np.float64) for axis in (0, 1))
+        return correlate(x, y, np.array([point[2] for point in mine]), confidence=level)
+
+    able = [one.name for one in CORRELATES if held_against(one.name, confidence) is not None]
     each = 1 - (1 - confidence) / max(1, len(able))
-    rows = []
-    for one in CORRELATES:
-        mine = points[one.name]
-        found = None
-        if one in able:
-            x, y = (np.array([point[axis] for point in mine], dtype=np.float64) for axis in (0, 1))
-            found = correlate(x, y, np.array([point[2] for point in mine]), confidence=each)
-        rows.append(Row(one, found, len(mine)))
+    rows = [
+        Row(one, held_against(one.name, each) if one.name in able else None, len(points[one.name]))
+        for one in CORRELATES
+    ]
     models = tuple(sorted({str(candidate.record["model"]) for candidate, _ in pairs}))
     return Question(task, metric, len(pairs), models, tuple(rows), len(able), points)
-
-
-def _varies(points: Sequence[tuple[float, float, str]]) -> bool:
-    return len(points) >= LEAST_CANDIDATES and all(len({point[axis] for point in points}) > 1 for axis in (0, 1))
 
 
 def _name(record: Record) -> tuple[str, str, str]:
