@@ -18,7 +18,7 @@ from lynxbench.specs.scheme_options import OPTIONS
 PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 # Lists that a change adds to; any other option is replaced.
 _ADDED_TO = ("op_types_kept_float", "nodes_kept_float")
-# A name may have 64 characters; what is longer is numbered instead.
+# A name may have 64 characters, and a table needs room for others; of a longer one the changes are only counted.
 _LONGEST_NAME = 48
 # Op types left in float one more at a time: with more, products alone are the simpler scheme.
 _MOST_OP_TYPES = 3
@@ -43,7 +43,8 @@ class Proposal:
 
     @property
     def why(self) -> str:
-        return "; ".join(change.why for change in self.changes)
+        """The changes, each with its reason."""
+        return "; ".join(f"{change.name}: {change.why}" for change in self.changes)
 
 
 def changed(base: Scheme, changes: Sequence[Change]) -> Proposal | None:
@@ -60,8 +61,10 @@ def changed(base: Scheme, changes: Sequence[Change]) -> Proposal | None:
     if options.get("method") != "moving-average":
         options.pop("averaging_constant", None)
     name = "+".join((base.name, *(change.name for change in changes)))
+    if len(name) > _LONGEST_NAME:
+        name = f"{base.name[:_LONGEST_NAME]}+{len(changes)}-changes"
     try:
-        scheme = Scheme.model_validate(as_frozen({"name": name[:_LONGEST_NAME].rstrip("+."), **options}))
+        scheme = Scheme.model_validate(as_frozen({"name": name, **options}))
     except ValidationError:
         return None
     return None if scheme.options() == base.options() else Proposal(scheme, base.name, tuple(changes))

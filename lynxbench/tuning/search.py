@@ -155,7 +155,7 @@ class _Search:
             tuning=tuple(rows),
             final=tuple(measured(final)),
             failed=tuple(r for r in (*self._records, *final) if r["status"] not in MEASURED),
-            why={name: f"{proposal.base}, but {proposal.why}" for name, proposal in self._by_name.items()},
+            why={name: f"{proposal.base} with {proposal.why}" for name, proposal in self._by_name.items()},
             picked=None if chosen is None else chosen.name,
             suite=suite,
         )

@@ -65,7 +65,7 @@ def test_changes_add_to_what_is_kept_in_float_and_replace_the_rest() -> None:
     assert found is not None
     assert found.scheme.nodes_kept_float == ("/a", "/b")
     assert (found.scheme.method, found.scheme.percentile) == ("minmax", None)
-    assert (found.scheme.name, found.why) == ("static+b+minmax", "b; ranges")
+    assert (found.scheme.name, found.why) == ("static+b+minmax", "b: b; minmax: ranges")
 
 
 def test_a_change_of_kind_begins_anew_and_what_cannot_be_is_none() -> None:
