@@ -1,7 +1,7 @@
 """Candidates that are known to break, and what `lynxbench tune` makes of them.
 
-    python benchmarks/tuning.py                    # the transformer of suite starter
-    python benchmarks/tuning.py --standard         # and MiniLM, magika and Silero, after `lynxbench suite fetch standard`
+    python benchmarks/tuning.py               # the transformer of suite starter
+    python benchmarks/tuning.py --standard    # and MiniLM, magika and Silero, after `lynxbench suite fetch standard`
 
 One line each: the loss of the candidate as it was, and of the scheme that was picked on the tuning part, both on the
 untouched part, with the pick's speed over fp32's. Half an hour for all on two idle cores.

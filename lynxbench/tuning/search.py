@@ -299,7 +299,7 @@ class _Search:
         return resolve_suite(str(file), executors=self._executors)
 
     def _finalists(self, rows: Sequence[Measured], chosen: Measured | None) -> list[Measured]:
-        """The pick, else the best mend, though it be slow; and the other proposals of the frontier, the fastest first."""
+        """The pick, else the best mend, though it be slow; and other proposals of the frontier, the fastest first."""
         tuned = [one for one in rows if one.record["scheme"] in self._by_name]
         best: Measured | None = None
         for one in tuned:
