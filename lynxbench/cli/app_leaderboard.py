@@ -17,13 +17,19 @@ def build(
     results: Annotated[list[Path], typer.Argument(help="results folders, or folders of results folders")],
     out: Annotated[Path, typer.Option(help="folder to write the site to")] = Path("site"),
     title: Annotated[str, typer.Option(help="what the site is called")] = "LynxBench leaderboard",
+    diagnosis: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="what `lynxbench diagnose --json` wrote, for a candidate's page; repeatable"),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="write over an older site")] = False,
     json_: Json = False,
 ) -> None:
     """Make a site that opens from a folder: trade-offs, ranks, a page for each candidate."""
     from lynxbench.cli.leaderboard_build import build_command
 
-    raise typer.Exit(build_command(results, out=out, title=title, force=force, as_json=json_))
+    raise typer.Exit(
+        build_command(results, out=out, title=title, diagnoses=diagnosis or [], force=force, as_json=json_)
+    )
 
 
 Trusted = Annotated[

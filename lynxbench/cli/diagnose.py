@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lynxbench import __version__
 from lynxbench.cli.diagnose_tables import sensitivity_table, tensor_table, time_table, weight_table
 from lynxbench.cli.output import Form, Table, console, draw, write_json
 from lynxbench.cli.progress import ProgressLine
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 MOST_PLACES = 3
+FORMAT = 1  # of the JSON; more when an older reader would take it wrongly
 
 
 def diagnose_command(
@@ -50,12 +52,13 @@ def diagnose_command(
 
 
 def document(found: Diagnosis) -> dict[str, Any]:
-    """All that was found, for programs: causes first."""
+    """All that was found, for programs and for `leaderboard build --diagnosis`: causes first."""
     plain_values = asdict(found)
     causes = [
         {**asdict(finding), "cause": finding.cause.value, "advice": finding.cause.advice} for finding in found.findings
     ]
-    return {"causes": causes, **{key: value for key, value in plain_values.items() if key != "findings"}}
+    about = {"format": FORMAT, "lynxbench_version": __version__}
+    return {**about, "causes": causes, **{key: value for key, value in plain_values.items() if key != "findings"}}
 
 
 def _print(found: Diagnosis) -> None:

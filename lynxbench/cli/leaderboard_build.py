@@ -12,9 +12,11 @@ from lynxbench.cli.text import plain, size
 from lynxbench.leaderboard.site import build_site
 
 
-def build_command(results: Sequence[Path], *, out: Path, title: str, force: bool, as_json: bool) -> int:
+def build_command(
+    results: Sequence[Path], *, out: Path, title: str, diagnoses: Sequence[Path], force: bool, as_json: bool
+) -> int:
     """Build the site and say what it holds; returns the exit code."""
-    site = build_site(results, out, title=title, force=force, on_step=_say)
+    site = build_site(results, out, title=title, force=force, diagnoses=diagnoses, on_step=_say)
     if as_json:
         print(json.dumps({**asdict(site), "folder": str(site.folder)}))
         return 0
@@ -25,6 +27,8 @@ def build_command(results: Sequence[Path], *, out: Path, title: str, force: bool
     )
     if site.replaced:
         print(f"{site.replaced:,} rows were left out: a later run of the same cell on the same host counts")
+    if site.diagnosed:
+        print(f"{site.diagnosed:,} page{'' if site.diagnosed == 1 else 's'} with a diagnosis")
     print(f"open      {plain(str(site.folder / 'index.html'))}  ({size(site.size_bytes)})")
     return 0
 

@@ -91,7 +91,7 @@ def observe(prepared: Any, artifact: Any, test: Batches, calibration: Batches | 
     ranges = {name: ends.get(twin.removesuffix("_DequantizeLinear_Output")) for name, twin in twins.items()}
     nodes = {name: node.name for node in prepared.graph.node for name in node.output}
     strata = _Strata(test)
-    facts = _inputs(prepared, ends, test, calibration, strata)
+    facts = _inputs(prepared, artifact, ends, test, calibration, strata)
     for names in _chunks(prepared, list(twins), next(iter(test)).feed):
         seen = {name: _Tensor() for name in names}
         mine = session(with_all_outputs(prepared, names), 1, optimize=False, varied_shapes=True)
@@ -125,17 +125,28 @@ def observe(prepared: Any, artifact: Any, test: Batches, calibration: Batches | 
 
 
 def _inputs(
-    prepared: Any, ends: Mapping[str, Range], test: Batches, calibration: Batches | None, strata: _Strata
+    prepared: Any,
+    artifact: Any,
+    ends: Mapping[str, Range],
+    test: Batches,
+    calibration: Batches | None,
+    strata: _Strata,
 ) -> list[TensorFacts]:
-    """Facts about the graph's inputs of floating point, which no run has to tell."""
+    """Facts about the graph's inputs of floating point; only what rounding leaves of them has to be run."""
     types = element_types(prepared)
     constants = {tensor.name for tensor in prepared.graph.initializer}
     names = [one.name for one in prepared.graph.input if one.name not in constants and types[one.name] == FLOAT]
     seen, met = ({name: _Tensor() for name in names} for _ in range(2))
+    made = {name for node in artifact.graph.node for name in node.output}
+    rounded = {name: f"{name}_DequantizeLinear_Output" for name in names if f"{name}_DequantizeLinear_Output" in made}
+    runner = session(with_all_outputs(artifact, list(rounded.values())), 1, optimize=False) if rounded else None
     for batches, tensors in ((test, seen), (calibration, met)):
         for batch in batches or ():
             for name in names:
                 tensors[name].see(batch.feed[name], batch, ends.get(name) if tensors is seen else None, strata)
+            if tensors is seen and runner is not None:
+                for name, values in zip(rounded, runner.run(list(rounded.values()), batch.feed), strict=True):
+                    seen[name].error.add(batch.own(batch.feed[name]), batch.own(values))
     return [
         _facts(name, "input", seen[name], met[name], ends.get(name), strata) for name in names if seen[name].moments.n
     ]
@@ -174,7 +185,6 @@ def _facts(
     return TensorFacts(
         name=name,
         producer=producer,
-        # An input is the same for both.
         sqnr_db=seen.error.sqnr_db,
         cosine=seen.error.cosine,
         low=seen.low,

@@ -6,14 +6,16 @@ import platform
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from lynxbench.datasets.predictions import Predictions
-from lynxbench.diagnosis.causes import Evidence, Finding, find_causes
+from lynxbench.diagnosis.causes import Evidence, Finding
+from lynxbench.diagnosis.conclude import find_causes
 from lynxbench.diagnosis.facts import KernelFacts, MaskFacts, OpTime, TensorFacts, TimeFacts, WeightFacts, from_plain
+from lynxbench.diagnosis.meter import Meter, OnProgress
 from lynxbench.diagnosis.sensitivity import Node, Sensitivity, find_sensitivity
 from lynxbench.diagnosis.subject import Subject
 from lynxbench.errors import CellError
@@ -23,23 +25,20 @@ from lynxbench.specs.scheme import Scheme
 from lynxbench.sweep.artifacts import REFERENCE_EXECUTOR, Artifact, build_artifacts
 from lynxbench.sweep.child import Child
 from lynxbench.sweep.plan import Cell
-from lynxbench.sweep.progress import Progress
 from lynxbench.sweep.setting import Setting
 from lynxbench.sweep.wire import load_predictions
 
 COMMAND = (sys.executable, "-m", "lynxbench.diagnosis.prober")
 # Of graphs that run op by op, and of what is answered one by one as well.
 BATCH_SIZE = 16
-# The steps before the search for sensitive parts, and their share of a diagnosis with one, for a progress line alone.
-STEPS = 5
-STEPS_SHARE = 0.2
-OnProgress = Callable[[Progress], None]
 
 
 @dataclass(frozen=True)
 class Diagnosis:
     """What was found about a candidate; `findings` empty: no cause was found.
 
+    candidate_id  as records have it: of model, scheme, calibration, executor and batch size
+    rubric, cpu   name and version; what it was diagnosed on
     samples       test samples that were looked at, of `test_set_n` that the rubric has; `calibration_samples` likewise
     scores        by the rubric, on those samples alone: wider intervals than a sweep's
     op_types      op type → nodes whose output the candidate quantizes
@@ -48,8 +47,11 @@ class Diagnosis:
     """
 
     candidate: str
+    candidate_id: str
     workload: str
+    rubric: str
     executor: str
+    cpu: str
     samples: int
     test_set_n: int
     calibration_samples: int
@@ -77,7 +79,7 @@ def diagnose(
     with tempfile.TemporaryDirectory(prefix="lynxbench-diagnose-") as folder:
         setting = Setting(subject.resolved, subject.material, subject.interpreters, Path(folder), cache)
         setting.write_samples()
-        meter = _Meter(time_limit_s > 0, on_progress)
+        meter = Meter(time_limit_s > 0, on_progress)
         meter.step("building the model files")
         artifacts = _built(subject, setting)
         child = Child(COMMAND, memory_limit_bytes=setting.memory_limit_bytes)
@@ -85,24 +87,6 @@ def diagnose(
             return _Look(subject, setting, artifacts, child, meter, time_limit_s).diagnosis()
         finally:
             child.close()
-
-
-class _Meter:
-    """Tells how far a diagnosis is."""
-
-    def __init__(self, with_search: bool, on_progress: OnProgress) -> None:
-        self._share = STEPS_SHARE if with_search else 1.0
-        self._on_progress = on_progress
-        self._steps = 0
-
-    def step(self, what: str) -> None:
-        done = self._share * self._steps / STEPS
-        self._steps += 1
-        self._on_progress(Progress(round(1000 * done), 1000, "diagnosis", what, None))
-
-    def trial(self, what: str, tried: int, of: int, left_s: float) -> None:
-        done = self._share + (1 - self._share) * tried / of
-        self._on_progress(Progress(round(1000 * done), 1000, f"part {tried + 1} of {of}", what, left_s))
 
 
 def _built(subject: Subject, setting: Setting) -> dict[Cell, Artifact]:
@@ -126,7 +110,7 @@ class _Look:
         setting: Setting,
         artifacts: dict[Cell, Artifact],
         child: Child,
-        meter: _Meter,
+        meter: Meter,
         time_limit_s: float,
     ) -> None:
         self._subject = subject
@@ -175,7 +159,10 @@ class _Look:
         sensitivity, sensitivity_reason = self._sensitivity(candidate, reference, tensors)
         return Diagnosis(
             candidate=subject.name,
+            candidate_id=subject.cell.candidate_id,
             workload=subject.group.workload.name,
+            rubric=f"{self._rubric.name} {self._rubric.version}",
+            cpu=host.cpu_model,
             executor=subject.cell.deployment.executor,
             samples=len(self._samples),
             test_set_n=subject.test_set_n,

@@ -45,7 +45,7 @@ def bind(
 
     read_back "host": the session reads and writes the very arrays. "read-back": ONNX Runtime copies them to and from
     the device inside the call. "stream": buffers stay on the device `memory` (which a captured graph needs), and the
-    call copies into and out of them.
+    call copies into and out of them; what the session wants in host memory is bound there.
     """
     host_inputs = {name: aligned_copy(array) for name, array in feed.items()}
     host_outputs = {name: aligned_empty(array.shape, array.dtype) for name, array in outputs.items()}
@@ -105,7 +105,13 @@ def _resident(session: Any, inputs: dict[str, Array], outputs: dict[str, Array],
     options = onnxruntime.RunOptions()
     options.add_run_config_entry(GRAPH_ID, str(next(_graph_ids)))
     placed_inputs = []
+    on_host = _inputs_on_host(session)
     for name, array in inputs.items():
+        if name in on_host:
+            # Read by nodes on the CPU alone. Bound on the device it would be copied back here once, when it is bound,
+            # and what is written into it later would never be seen.
+            binding.bind_cpu_input(name, array)
+            continue
         value = onnxruntime.OrtValue.ortvalue_from_numpy(array, memory, 0)
         binding.bind_ortvalue_input(name, value)
         placed_inputs.append((value, array))
@@ -124,6 +130,12 @@ def _resident(session: Any, inputs: dict[str, Array], outputs: dict[str, Array],
             np.copyto(array, value.numpy())
 
     return call
+
+
+def _inputs_on_host(session: Any) -> frozenset[str]:
+    """Names of the inputs that the session reads in host memory, whatever its provider."""
+    where = zip(session.get_inputs(), session.get_input_memory_infos(), strict=True)
+    return frozenset(item.name for item, memory in where if memory.name.lower() == "cpu")
 
 
 def _bind_host_outputs(binding: Any, outputs: dict[str, Array]) -> None:

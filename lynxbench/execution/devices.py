@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lynxbench.errors import CellError
+from lynxbench.execution.sensors import nvidia_device_text
 from lynxbench.specs.executor import ExecutorSpec
 
 # A library can be registered once a process, under one name, and stays while any session may use it.
@@ -109,10 +110,12 @@ def no_device_reason(spec: ExecutorSpec, devices: Sequence[DeviceFacts]) -> str:
     return f"{spec.provider} has no device that the declaration accepts ({wanted}): {listed}"
 
 
-def device_text(spec: ExecutorSpec, devices: Sequence[Any]) -> str | None:
-    """The device that runs, in words; None for a provider that does not say."""
+def device_text(spec: ExecutorSpec, devices: Sequence[Any], device_id: int = 0) -> str | None:
+    """The device that runs, in words; None for a provider that does not say. `device_id` counts NVIDIA's devices."""
     if devices:
         return "; ".join(str(facts_of(device)) for device in devices)
+    if spec.memory == "cuda" and (text := nvidia_device_text(device_id)) is not None:
+        return text
     cards = sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")) if spec.memory == "cuda" else []
     models = [line.partition(":")[2].strip() for card in cards for line in _lines(card) if line.startswith("Model")]
     driver = [line for line in _lines(Path("/proc/driver/nvidia/version")) if "Kernel Module" in line] if models else []

@@ -15,7 +15,7 @@ from lynxbench.errors import CellError, FailureStatus
 from lynxbench.execution.binding import GRAPH_ID, NO_GRAPH, BoundRun, bind
 from lynxbench.execution.devices import device_text, register
 from lynxbench.execution.host import usable_threads
-from lynxbench.execution.libraries import missing_libraries
+from lynxbench.execution.libraries import missing_libraries, preload_toolkit
 from lynxbench.execution.options import SessionPlan, Shapes, engine_key, model_digest, plan_session
 from lynxbench.execution.placement import (
     CPU,
@@ -119,9 +119,10 @@ class Executor:
         except ImportError as error:
             raise CellError("unavailable", f"ONNX Runtime cannot be imported: {error}") from None
         imported_ns = time.perf_counter_ns()
+        preload_toolkit(self.spec, onnxruntime)
         devices = register(self.spec, onnxruntime)
         registered_ns = time.perf_counter_ns()
-        self._device = device_text(self.spec, devices)
+        self._device = device_text(self.spec, devices, self._device_id())
         cache = self._engine_folder(onnxruntime, model_path, shapes)
         cold_cache = cache is not None and not (cache.is_dir() and any(cache.iterdir()))
         if cache is not None:
@@ -228,7 +229,7 @@ class Executor:
     def read_sensors(self) -> Sensors:
         """What the host tells beside time; for NVIDIA's providers with the device's energy and memory."""
         on_nvidia = self.spec.provider in _NVIDIA_PROVIDERS
-        return read_sensors(nvidia_device=int(self.spec.options.get("device_id", 0)) if on_nvidia else None)
+        return read_sensors(nvidia_device=self._device_id() if on_nvidia else None)
 
     def kernels(self) -> dict[str, dict[str, int]]:
         """Provider → op type → kernels run since `open`, after fusion (`QLinearConv`, …); ends the profile.
@@ -253,6 +254,9 @@ class Executor:
         """Release the session. Registered plugin libraries stay for the life of the process. May be called twice."""
         self._session = None
         self.inputs = self.outputs = ()
+
+    def _device_id(self) -> int:
+        return int({**self.spec.options, **self._options}.get("device_id", 0))
 
     def _opened(self) -> Any:
         if self._session is None:

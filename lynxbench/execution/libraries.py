@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import importlib.util
+import io
 import struct
 from pathlib import Path
+from typing import Any
 
 from lynxbench.specs.executor import ExecutorSpec
 
@@ -45,10 +48,21 @@ def needed_libraries(path: Path) -> tuple[str, ...]:
     return ()
 
 
+def preload_toolkit(spec: ExecutorSpec, onnxruntime: Any) -> None:
+    """Load the toolkit that came as wheels (cuBLAS, cuDNN, …), which no search path names; nothing where there is none.
+
+    Without it a provider's library does not find them, and ONNX Runtime says so in its log alone.
+    """
+    if spec.libraries.provider is not None and hasattr(onnxruntime, "preload_dlls"):
+        # It prints about what it does not find; `missing_libraries` says it better.
+        with contextlib.suppress(Exception), contextlib.redirect_stdout(io.StringIO()):
+            onnxruntime.preload_dlls()
+
+
 def missing_libraries(spec: ExecutorSpec) -> tuple[str, ...]:
     """Sonames (or the provider's library itself) that cannot be loaded in this process, drivers first.
 
-    For CUDA, ONNX Runtime's `preload_dlls` should have run: it loads the toolkit's wheels, which no search path names.
+    `preload_toolkit` should have run.
     """
     wanted = [*spec.libraries.driver, *spec.libraries.loaded_at_run_time]
     if spec.libraries.provider is not None:

@@ -6,7 +6,6 @@ Runs in a process of its own, with the executor's interpreter: a provider's libr
 from __future__ import annotations
 
 import base64
-import contextlib
 import json
 import os
 import sys
@@ -19,7 +18,7 @@ import numpy as np
 from lynxbench.errors import CellError
 from lynxbench.execution.devices import device_facts, library_path, matching_devices, no_device_reason, register
 from lynxbench.execution.executor import Executor
-from lynxbench.execution.libraries import missing_libraries
+from lynxbench.execution.libraries import missing_libraries, preload_toolkit
 from lynxbench.execution.preflight import Availability, Reason, available, check_wheels, unavailable
 from lynxbench.execution.wheels import accepted_wheel
 from lynxbench.specs.executor import ExecutorSpec
@@ -41,10 +40,7 @@ def examine(spec: ExecutorSpec) -> Availability:
         import onnxruntime
     except ImportError as error:
         return unavailable(spec, Reason.ENVIRONMENT_BROKEN, f"ONNX Runtime cannot be imported: {error}")
-    if spec.libraries.provider is not None and hasattr(onnxruntime, "preload_dlls"):
-        # It prints about what it does not find; missing_libraries says it better.
-        with contextlib.suppress(Exception):
-            onnxruntime.preload_dlls()
+    preload_toolkit(spec, onnxruntime)
     found = _libraries(spec) or (_plugin(spec, onnxruntime) if spec.plugin is not None else _builtin(spec, onnxruntime))
     if found is not None:
         return found

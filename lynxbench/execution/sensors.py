@@ -1,7 +1,7 @@
 """What the host tells beside time: energy, processor frequency, temperature, throttling, device memory.
 
 A reading that is not to be had is None with a reason, never 0. Reading costs a few small files and starts nothing.
-What concerns NVIDIA devices goes through `nvidia-ml-py` and has not been run on a GPU.
+What concerns NVIDIA devices goes through `nvidia-ml-py`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-__all__ = ["Sensors", "read_sensors"]
+__all__ = ["Sensors", "nvidia_device_text", "read_sensors"]
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,14 @@ def read_sensors(root: Path = Path("/"), *, nvidia_device: int | None = None) ->
         device_memory_bytes=memory,
         reasons=reasons,
     )
+
+
+def nvidia_device_text(device: int) -> str | None:
+    """Name, memory and driver of an NVIDIA device, in words; None where they are not to be had."""
+    try:
+        return str(_nvidia(device, _nvidia_text))
+    except _UnreadableError:
+        return None
 
 
 class _UnreadableError(Exception):
@@ -181,6 +189,12 @@ def _nvidia(device: int, read: Callable[[Any, Any], Any]) -> Any:
         return read(pynvml, pynvml.nvmlDeviceGetHandleByIndex(device))
     except pynvml.NVMLError as error:
         raise _UnreadableError(f"the NVIDIA driver does not tell: {error}") from None
+
+
+def _nvidia_text(pynvml: Any, handle: Any) -> str:
+    name, driver = pynvml.nvmlDeviceGetName(handle), pynvml.nvmlSystemGetDriverVersion()
+    total = pynvml.nvmlDeviceGetMemoryInfo(handle).total
+    return f"{name}, {total / 1e9:.0f} GB; driver {driver}"
 
 
 def _nvidia_energy_uj(pynvml: Any, handle: Any) -> dict[str, tuple[int, int | None]]:

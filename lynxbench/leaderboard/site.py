@@ -2,7 +2,8 @@
 
     index.html candidate.html method.html
     assets/    style, scripts, the bundled libraries and their licences
-    data/      site.js (what there is), rows-*.js (the overview), c-*.js (whole records), records.parquet and .json
+    data/      site.js (what there is), rows-*.js (the overview), c-*.js (whole records), d-*.js (diagnoses),
+               records.parquet and .json
 
 One page shows every candidate, by the id behind `#`: a file for each would be a hundred thousand files. The rows lie in
 chunks, so that a page draws from the first of them while the others load.
@@ -27,6 +28,7 @@ from lynxbench.leaderboard.chunks import INLINE_ROWS, plain_rows, script, write_
 from lynxbench.leaderboard.collect import TierOf, collect, results_folders, self_reported
 from lynxbench.leaderboard.contests import Summary, places, summaries
 from lynxbench.leaderboard.details import details
+from lynxbench.leaderboard.diagnoses import diagnoses_by_id
 from lynxbench.leaderboard.rows import Workload, host_labels, scenarios_of, workloads
 from lynxbench.records.schema import SECTIONS
 from lynxbench.records.store import write_parquet
@@ -56,6 +58,7 @@ class Site:
     hosts: int
     replaced: int
     size_bytes: int
+    diagnosed: int
 
 
 def build_site(
@@ -65,12 +68,14 @@ def build_site(
     title: str = "LynxBench leaderboard",
     force: bool = False,
     tier_of: TierOf = self_reported,
+    diagnoses: Sequence[Path] = (),
     on_step: Callable[[str, float], None] = lambda what, share: None,
 ) -> Site:
     """Write a site of the records below `paths` to `out`, at one stroke; `on_step` hears what is done, and the share.
 
+    diagnoses  files that `lynxbench diagnose --json` wrote: each is shown on the pages of its candidate
     Raises `UsageError` when there is nothing to show, `out` is in the way or Jinja2 is missing, `StoreError` when
-    records are damaged or the site cannot be written.
+    records are damaged or the site cannot be written, `UntrustedInput` for a diagnosis that is none.
     """
     if find_spec("jinja2") is None:
         raise UsageError("the pages need Jinja2\n  try       pip install 'lynxbench[leaderboard]'")
@@ -78,6 +83,7 @@ def build_site(
     folders = results_folders(paths)
     done = iter(range(len(folders)))
     collected = collect(folders, tier_of, lambda folder: on_step(f"reading {folder}", 0.35 * next(done) / len(folders)))
+    diagnosed = diagnoses_by_id(diagnoses, collected.records)
     on_step("ranking", 0.35)
     placed = places(collected.records)
     found = workloads(collected, placed)
@@ -93,6 +99,10 @@ def build_site(
         _write_candidates(temporary / "data", whole, about["chunks"])
         on_step("writing downloads", 0.85)
         _write_downloads(temporary / "data", collected.records, found)
+        about["diagnosed"] = sorted(diagnosed)
+        for row, one in diagnosed.items():
+            text = script("lynxbench.receive", f"d-{row}", {"json": one})
+            (temporary / "data" / f"d-{row}.js").write_text(text, encoding="ascii")
         (temporary / "data" / "site.js").write_text(script("lynxbench.begin", about), encoding="ascii")
         (temporary / "data" / "fields.js").write_text(script("lynxbench.receive", "fields", _fields()), "ascii")
         _write_pages(temporary, title, about)
@@ -106,7 +116,7 @@ def build_site(
     ranked = sum(any(place.standing.values()) for place in placed)
     contests = len({place.contest for place in placed})
     hosts = len(about["hosts"])
-    return Site(out, len(placed), len(found), contests, ranked, hosts, collected.replaced, size)
+    return Site(out, len(placed), len(found), contests, ranked, hosts, collected.replaced, size, len(diagnosed))
 
 
 def _may_write(out: Path, force: bool) -> None:

@@ -72,7 +72,8 @@ class Results:
     def to_pandas(self, table: str = "records") -> pandas.DataFrame:
         """One table as a pandas DataFrame; raises `UsageError` when pandas is not installed."""
         _needs("pandas")
-        return getattr(self, _known(table)).to_pandas()
+        frame: pandas.DataFrame = getattr(self, _known(table)).to_pandas()
+        return frame
 
     def to_polars(self, table: str = "records") -> polars.DataFrame:
         """One table as a polars DataFrame; raises `UsageError` when polars is not installed."""

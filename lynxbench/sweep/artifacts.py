@@ -121,6 +121,7 @@ def _build(child: Child, job: ArtifactKey, setting: Setting) -> Artifact:
         {
             "do": "reference",
             "artifact": built["path"],
+            "source": str(model.path),
             "samples": str(setting.sample_folder(workload)),
             "executor": resolved.executors[REFERENCE_EXECUTOR].spec.model_dump_json(),
             "out": str(setting.work / "references" / f"{workload}-{deployment.model.name}-{deployment.label}"),

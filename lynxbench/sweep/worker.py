@@ -292,10 +292,12 @@ class Worker:
     def _beside(self, name: str) -> dict[str, Any]:
         """What stood beside time from a scenario's warm-up to now; the host's energy, not this process's alone."""
         before, after = self._sensed[name], self._executor.read_sensors()
-        joules = None if before.energy_uj is None else self._joules[name] / max(1, self._queries_timed[name])
+        # A counter that moves ten times a second stands still through a few short blocks: that is no energy of 0.
+        joules = self._joules[name] / max(1, self._queries_timed[name]) or None
+        reason = before.reasons.get("energy_uj") or "the energy counter did not move: longer blocks would tell"
         return {
             "energy_joules": joules,
-            "energy_reason": before.reasons.get("energy_uj"),
+            "energy_reason": None if joules is not None else reason,
             "frequency_before_hz": before.frequency_hz,
             "frequency_after_hz": after.frequency_hz,
             "temperature_before_c": before.temperature_c,

@@ -15,7 +15,7 @@ from lynxbench.diagnosis.subject import subject, suite_of
 from lynxbench.errors import UsageError
 from lynxbench.execution import host_facts, products_saturate
 from lynxbench.specs.load import PACKAGE
-from tests.quantization.models import mlp
+from tests.quantization.models import Maker, info, mlp
 
 IMAGES = """
 name = "known"
@@ -206,11 +206,39 @@ def test_products_saturate_where_the_processor_has_no_wide_ones_and_nowhere_else
     assert (kernels.as_written_sqnr_db - kernels.fused_sqnr_db > 3) == saturates
 
 
+def test_dynamic_products_saturate_where_the_processor_has_no_wide_ones_and_nowhere_else(tmp_path: Path) -> None:
+    """Large weights of one sign and inputs that are: sums of two products pass 16 bits unless they are added up wide."""
+    make = Maker()
+    wide = make.constant(np.random.default_rng(1).uniform(0.8, 1.0, (10, 16)).astype(np.float32))
+    hidden = make.op("Tanh", make.op("MatMul", "x", wide))
+    logits = make.op("MatMul", hidden, make.weight(16, 4))
+    onnx.save(make.model([info("x", ["n", 10])], [info(logits, ["n", 4])]), tmp_path / "net.onnx")
+    rng = np.random.default_rng(5)
+    for name in ("test", "train"):
+        # Near to the largest of a row, far from zero.
+        inputs = (rng.uniform(0.02, 0.04, (120, 10)) * rng.choice([1, 1, 1, -1], (120, 1))).astype(np.float32)
+        np.savez(tmp_path / f"{name}.npz", inputs=inputs, labels=np.arange(120) % 4, sensor=np.array(["a", "b"] * 60))
+    (tmp_path / "suite.toml").write_text(NUMBERS.replace("int8-static", "int8-dynamic").replace("= true", "= false"))
+    (tmp_path / "rubric.toml").write_text(RUBRIC)
+    diagnosis = diagnosed(str(tmp_path / "suite.toml"), "static on net", 64)
+    saturates = products_saturate(host_facts())
+    assert (Cause.PRODUCTS_SATURATE in found(diagnosis)) == saturates
+    # As written the error is that of eight bits, on every processor.
+    assert diagnosis.kernels.as_written_sqnr_db is not None
+    assert diagnosis.kernels.as_written_sqnr_db > 25
+
+
 def test_a_convolutional_network_with_dynamic_scales_names_convinteger(tmp_path: Path) -> None:
     diagnosis = diagnosed(images(tmp_path), "dynamic on resnet")
     finding = found(diagnosis)[Cause.SLOW_INTEGER_KERNEL]
     assert finding.where == "ConvInteger"
     assert finding.numbers["share"] == max(op.ns for op in diagnosis.time.ops) / diagnosis.time.kernels_ns  # type: ignore[union-attr]
+    # A batch's scales are those of all its samples, so that one sample alone is answered otherwise; fp32 does not mind.
+    batch = found(diagnosis)[Cause.BATCH_DEPENDENT_SCALES]
+    assert isinstance(batch.numbers["batch_sqnr_db"], float)
+    assert batch.numbers["batch_sqnr_db"] < 40
+    assert diagnosis.kernels.fp32_batch_sqnr_db is not None
+    assert diagnosis.kernels.fp32_batch_sqnr_db > 100
     # One calibration set fewer to be scored, and none to compare with.
     assert all(one.distance is None for one in diagnosis.tensors)
 

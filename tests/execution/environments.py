@@ -47,6 +47,12 @@ def plugins() -> str:
 
 
 @cache
+def cuda() -> str:
+    """Interpreter of the environment that `lynxbench env create cuda` makes: 2 GB, for machines with a GPU."""
+    return create(catalogue()["cuda"], cache_dir=ENVIRONMENTS).python
+
+
+@cache
 def gpu_without_toolkit() -> str:
     """Interpreter of an environment with onnxruntime-gpu and none of the CUDA libraries (2 GB that CI can spare)."""
     spec = catalogue()["cuda"]

@@ -38,6 +38,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         bound()
         second = {name: array.copy() for name, array in bound.outputs.items()}
         expected = executor.run(changed_feed)
+        sensors = executor.read_sensors().to_plain()
     return {
         "cold": asdict(cold),
         "verification": asdict(verification),
@@ -45,6 +46,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         "bound_difference": _worst(first, plain),
         "changed_difference": _worst(second, expected),
         "change": _worst(second, first),
+        "sensors": sensors,
     }
 
 

@@ -1,21 +1,11 @@
 // One candidate: everything that its record says, found by the id behind the address's `#`.
 "use strict";
 (() => {
-  const { make, known, duration, size, whole, signed, ratio, score, change, points, NONE, site } = lynxbench;
+  const { make, section, table, scroll, known, duration, size, whole, signed, ratio, score, change, points, NONE, site } = lynxbench;
   const { strata, histogram } = lynxbench.charts;
   const at = (id) => document.getElementById(id);
 
-  const section = (id, title, ...children) => make("section", { "aria-labelledby": id, class: "card" }, make("h2", { id }, title), ...children);
   const facts = (entries) => make("dl", { class: "facts" }, ...entries.filter(([, value]) => known(value) && value !== "").map(([term, value]) => make("div", {}, make("dt", {}, term), make("dd", {}, value))));
-  const table = (caption, headings, rows, numbers = []) =>
-    make(
-      "table",
-      { class: "plain" },
-      make("caption", {}, caption),
-      make("thead", {}, make("tr", {}, ...headings.map((text, place) => make("th", { scope: "col", class: numbers.includes(place) ? "number" : null }, text)))),
-      make("tbody", {}, ...rows.map((cells) => make("tr", {}, ...cells.map((cell, place) => make("td", { class: numbers.includes(place) ? "number" : null }, cell))))),
-    );
-  const scroll = (label, ...children) => make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": label }, ...children);
   const code = (text) => make("code", {}, text);
   const percent = (value) => (known(value) ? `${(100 * value).toFixed(1)} %` : NONE);
 
@@ -139,11 +129,12 @@
   const show = async () => {
     const id = location.hash.slice(1);
     if (!/^[0-9a-f]{16}$/.test(id)) return fail("The address names no candidate. Choose one in the results.");
-    let record, sections;
+    let record, sections, diagnosis;
     try {
       const rows = await lynxbench.load(`c-${parseInt(id.slice(0, 8), 16) % site.chunks}`);
       record = rows.find((row) => row.id === id);
       sections = await lynxbench.load("fields");
+      diagnosis = site.diagnosed.includes(id) ? await lynxbench.load(`d-${id}`) : null;
     } catch (error) {
       return fail(`${error.message}: this folder is not whole.`);
     }
@@ -160,6 +151,7 @@
         badges, reason, headline(record, unit),
         strataSection(record, unit, width),
         make("div", { class: "pair" }, make("div", {}, latencySection(record, half), schemeSection(record)), make("div", {}, disclosureSection(record), warningsSection(record), hostSection(record))),
+        diagnosis ? lynxbench.diagnosis(diagnosis, width) : null,
         placementSection(record),
         versionsSection(record), reproduceSection(record), everything(record, sections),
       ].filter(Boolean),

@@ -254,5 +254,5 @@
     return described(svg, `Histogram of latencies; ${marks.filter(([, value]) => known(value)).map(([text, value]) => `${text} ${duration(value)}`).join(", ")}.`);
   };
 
-  lynxbench.charts = { tradeoff, legend, strata, histogram };
+  lynxbench.charts = { tradeoff, legend, strata, histogram, described, tick };
 })();

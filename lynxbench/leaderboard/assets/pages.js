@@ -55,6 +55,18 @@ const lynxbench = (() => {
     return element;
   };
 
+  // A titled part of a page, a table with a caption, and room to scroll what is wide.
+  const section = (id, title, ...children) => make("section", { "aria-labelledby": id, class: "card" }, make("h2", { id }, title), ...children);
+  const table = (caption, headings, rows, numbers = []) =>
+    make(
+      "table",
+      { class: "plain" },
+      make("caption", {}, caption),
+      make("thead", {}, make("tr", {}, ...headings.map((text, place) => make("th", { scope: "col", class: numbers.includes(place) ? "number" : null }, text)))),
+      make("tbody", {}, ...rows.map((cells) => make("tr", {}, ...cells.map((cell, place) => make("td", { class: numbers.includes(place) ? "number" : null }, cell))))),
+    );
+  const scroll = (label, ...children) => make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": label }, ...children);
+
   const NONE = "–";
   const known = (value) => value !== null && value !== undefined;
   const three = (value) => (value < 10 ? value.toFixed(2) : value < 100 ? value.toFixed(1) : value.toFixed(0));
@@ -90,7 +102,7 @@ const lynxbench = (() => {
   const points = (unit) => (unit === "fraction" ? "points" : unit);
 
   return {
-    begin, receive, load, make, known, duration, size, whole, signed, ratio, score, change, points, NONE,
+    begin, receive, load, make, section, table, scroll, known, duration, size, whole, signed, ratio, score, change, points, NONE,
     get site() {
       return site;
     },
