@@ -24,7 +24,7 @@ from lynxbench.specs.tuned import Part
 from lynxbench.sweep.run import prepare_sweep
 from lynxbench.tuning.declaring import Job
 from lynxbench.tuning.picking import Measured, frontier
-from lynxbench.tuning.search import Limits, Tuning, groups, tune
+from lynxbench.tuning.search import KINDS, Limits, Tuning, groups, tune
 
 # Of the search's time, what each diagnosis may spend on trying parts of the model one at a time.
 SENSITIVITY_SHARE = 0.2
@@ -58,7 +58,10 @@ def tune_command(
     fresh: bool,
     form: Form,
 ) -> int:
-    """Tune each model of the suite that is asked for; returns the exit code: 1 where some loss found no mend."""
+    """Tune each model of the suite that is asked for; returns the exit code: 1 where some loss found no mend.
+
+    Raises `UsageError` for options that cannot be, before any work.
+    """
     if not 0 < split < 1:
         raise UsageError(f"--split {split:g}: a share between 0 and 1 of the originals, e.g. 0.33")
     if max_loss is not None and not max_loss >= 0:
@@ -76,7 +79,7 @@ def tune_command(
         on_executors=[executor] if executor is not None else [],
     )
     folder = out or Path("results") / f"tune-{resolved.suite.name}{'' if budget == 'standard' else f'-{budget}'}"
-    jobs = _jobs(resolved, folder, split, seed, scenario)
+    jobs = _having(_jobs(resolved, folder, split, seed, scenario), scheme)
     if dry_run:
         _print_plan(jobs, max_loss, candidates, time_limit_s, form)
         return 0
@@ -100,9 +103,9 @@ def tune_command(
             )  # fmt: skip
         found.append(one)
         if form == "text":
-            _print(one)
+            draw_tuning(one)
     if form == "json":
-        write_json([_document(one) for one in found])
+        write_json([document(one) for one in found])
     return 0 if all(one.nothing_to_mend or _mended(one) for one in found) else 1
 
 
@@ -123,6 +126,19 @@ def _jobs(resolved: ResolvedSuite, folder: Path, share: float, seed: int, scenar
     if not jobs:
         raise UsageError("nothing is left to tune: --workload and --model filter everything away")
     return jobs
+
+
+def _having(jobs: Sequence[Job], scheme: str | None) -> list[Job]:
+    """The jobs whose workload has the scheme that is to be mended; all of them where none is named."""
+    if scheme is None:
+        return list(jobs)
+    kinds = {one.name: one.kind for job in jobs for one in job.originals if one.name != job.rubric.reference.scheme}
+    if scheme not in kinds:
+        hint = did_you_mean(scheme, kinds) or "none is there beside the reference"
+        raise UsageError(f"--scheme {scheme}: no workload that is asked for has such a scheme; {hint}")
+    if kinds[scheme] not in KINDS:
+        raise UsageError(f"--scheme {scheme}: of a scheme {kinds[scheme]} there is nothing to choose but its kind")
+    return [job for job in jobs if any(one.name == scheme for one in job.originals)]
 
 
 def _scenario(resolved: ResolvedSuite, workload: Workload, wanted: str | None) -> Scenario:
@@ -181,7 +197,7 @@ def _print_plan(jobs: Sequence[Job], max_loss: float | None, candidates: int, ti
     )
 
 
-def _print(found: Tuning) -> None:
+def draw_tuning(found: Tuning) -> None:
     to = console()
     job, unit = found.job, _unit(found)
     tuning_n = max((one.record["test_set_n"] for one in found.tuning), default=0)
@@ -321,7 +337,7 @@ def _parts(estimate: Estimate) -> tuple[float, float | None, float | None]:
     return estimate.value, estimate.low, estimate.high
 
 
-def _document(found: Tuning) -> dict[str, Any]:
+def document(found: Tuning) -> dict[str, Any]:
     own = [one for one in found.final if one.record["scheme"] not in found.why]
     before = dict(zip((one.name for one in own), frontier(own), strict=True))
     after = dict(zip((one.name for one in found.final), frontier(found.final), strict=True))

@@ -394,10 +394,7 @@ def _bases(first: Sequence[Measured], base: str | None, max_loss: float) -> list
         return _distinct(losers(first, max_loss, KINDS))
     meant = [one for one in first if base in (one.record["scheme"], one.name) and not one.is_reference]
     if not meant:
-        there = ", ".join(one.name for one in first if not one.is_reference)
-        raise UsageError(f"--scheme {base}: no such candidate was measured; there is: {there or 'none'}")
-    if meant[0].record["scheme_kind"] not in KINDS:
-        raise UsageError(f"--scheme {base}: of kind {meant[0].record['scheme_kind']} no operators can be chosen")
+        raise UsageError(f"{base} could not be measured on the tuning samples, so there is nothing to mend")
     return meant
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from lynxbench.cli.tune import document, draw_tuning
 from lynxbench.conclusions.material import material
 from lynxbench.errors import UsageError
 from lynxbench.records.record import Record
@@ -129,6 +130,28 @@ def test_what_is_picked_is_a_suite_that_runs_and_says_where_it_came_from(found: 
     assert prepared.material.test_sets["reason"].fingerprint == untouched.record["test_set_digest"]
     pasted = tomllib.loads((found.job.folder / "scheme.toml").read_text())["schemes"][0]
     assert Scheme.model_validate(as_frozen(pasted)) == scheme
+
+
+def test_what_a_reader_sees_has_both_losses_and_both_frontiers(
+    found: Found, capsys: pytest.CaptureFixture[str]
+) -> None:
+    draw_tuning(found.tuning)
+    said = " ".join(capsys.readouterr().out.split())
+    for words in (
+        "untouched samples beside",
+        "loss, tuning samples",
+        "before",
+        "after",
+        "tried, on the tuning samples",
+    ):
+        assert words in said
+    assert "Looked into static@sums: mask_constant_stretches_range" in said
+    assert "5 candidates were compared on the tuning samples" in said
+    assert ("which is flattered by the choice" in said) == (found.tuning.picked is not None)
+    told = document(found.tuning)
+    assert {row["candidate"] for row in told["untouched"]} >= {"fp32", "static@sums"}
+    assert all(row["before"] is None for row in told["untouched"] if row["changes"])
+    assert told["tried"] == 5
 
 
 def test_scored_on_the_samples_that_it_was_picked_on_it_is_not_decision_grade(found: Found) -> None:
