@@ -176,7 +176,7 @@ class _Search:
         return self._kept.looked_s + sum(self._kept.stage_s[1:])
 
     def _try(self, looked: Sequence[Looked], calibration: str | None) -> str:
-        """Sweep after sweep of proposals; returns what ended it."""
+        """Sweep after sweep of proposals, the first whatever the diagnosis took; returns what ended it."""
         present = frozenset(op_type for one in looked for op_type in one.op_types)
         queue = _Queue([scheme.options() for scheme in self._originals.values()], self._originals, present)
         lists = []
@@ -192,7 +192,7 @@ class _Search:
             known = stage <= len(self._kept.sizes)
             if room <= 0:
                 return "candidates"
-            if not known and left_s <= each_s:
+            if not known and stage > 1 and left_s <= each_s:
                 return "time-limit"
             size = self._kept.sizes[stage - 1] if known else min(BATCH, room)
             if not known and each_s > 0:
