@@ -7,9 +7,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lynxbench.conclusions.tradeoff import Class, Estimate, Offer, standings
+from lynxbench.errors import UsageError
 from lynxbench.records.record import MEASURED, Record
+from lynxbench.specs.scheme_options import OPTIONS
 
 State = Literal["held", "beyond", "undecided"]
+# Kinds whose operators can be chosen: of the others there is nothing to mend but the kind.
+KINDS = frozenset(kind for kind, options in OPTIONS.items() if "op_types" in options and kind != "fp8")
 
 
 @dataclass(frozen=True)
@@ -103,3 +107,27 @@ def frontier(candidates: Sequence[Measured]) -> list[Class]:
 def _inverse(speed: Estimate) -> Estimate:
     low, high = (None if end is None or end <= 0 else 1 / end for end in (speed.high, speed.low))
     return Estimate(1 / speed.value, low, high)
+
+
+def bases(first: Sequence[Measured], base: str | None, max_loss: float) -> list[Measured]:
+    """What is to be mended."""
+    if base is None:
+        return distinct(losers(first, max_loss, KINDS))
+    meant = [one for one in first if base in (one.record["scheme"], one.name) and not one.is_reference]
+    if not meant:
+        raise UsageError(f"{base} could not be measured on the tuning samples, so there is nothing to mend")
+    return meant
+
+
+def distinct(candidates: Sequence[Measured]) -> list[Measured]:
+    """The first of each scheme: its calibration set is chosen apart."""
+    found: dict[str, Measured] = {}
+    for one in candidates:
+        found.setdefault(one.record["scheme"], one)
+    return list(found.values())
+
+
+def calibration_of(first: Sequence[Measured]) -> str | None:
+    """The calibration set of the static candidate that loses least; None where no scheme has one."""
+    static = [one for one in first if one.record["calibration"] is not None]
+    return min(static, key=lambda one: one.loss.value).record["calibration"] if static else None

@@ -2,37 +2,34 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from itertools import chain, count, zip_longest
 from pathlib import Path
 from typing import Any
 
 from lynxbench.diagnosis.run import diagnose
 from lynxbench.diagnosis.subject import subject
-from lynxbench.errors import CellError, UsageError
+from lynxbench.errors import CellError
 from lynxbench.records.record import MEASURED, Record
 from lynxbench.records.store import read_records
 from lynxbench.specs.resolve import ResolvedSuite, resolve_suite
 from lynxbench.specs.scheme import Scheme
-from lynxbench.specs.scheme_options import OPTIONS
 from lynxbench.specs.tuned import Tuned
 from lynxbench.sweep.progress import Progress
 from lynxbench.sweep.run import prepare_sweep, run_sweep
 from lynxbench.tuning.declaring import Job, Which, write_rubric, write_scheme, write_suite
-from lynxbench.tuning.picking import Measured, better, frontier, losers, measured, pick
+from lynxbench.tuning.picking import KINDS, Measured, bases, better, calibration_of, frontier, measured, pick
 from lynxbench.tuning.proposals import Change, Proposal, all_mends, changed, single_changes, usual_changes
+from lynxbench.tuning.queueing import Queue
 from lynxbench.tuning.resuming import Looked, Notes, notes
 
 OnProgress = Callable[[Progress], None]
 
-# Kinds whose operators can be chosen: of the others there is nothing to mend but the kind.
-KINDS = frozenset(kind for kind, options in OPTIONS.items() if "op_types" in options and kind != "fp8")
 BATCH = 4  # proposals in one sweep, before the next ones are thought of
 MOST_DIAGNOSED = 2
-DIAGNOSED_SAMPLES = 48
+DIAGNOSED_SAMPLES = 32
 MOST_FINALISTS = 4  # tuned schemes that are measured on the untouched part
 REFINEMENTS = 3  # combinations that come before what is waiting
 # Of its base's loss or speed, what a change must win to be tried together with others.
@@ -129,10 +126,10 @@ class _Search:
     def run(self, base: str | None) -> Tuning:
         self._stage(list(self._originals.values()), None)
         first = measured(self._records)
-        calibration = _calibration(first)
+        calibration = calibration_of(first)
         if self._kept.looked is None:
             begun = time.monotonic()
-            mended = _bases(first, base, self._limits.max_loss)
+            mended = bases(first, base, self._limits.max_loss)
             self._kept.looked = [
                 found for one in mended[:MOST_DIAGNOSED] if (found := self._look(one, calibration)) is not None
             ]
@@ -178,7 +175,7 @@ class _Search:
     def _try(self, looked: Sequence[Looked], calibration: str | None) -> str:
         """Sweep after sweep of proposals, the first whatever the diagnosis took; returns what ended it."""
         present = frozenset(op_type for one in looked for op_type in one.op_types)
-        queue = _Queue([scheme.options() for scheme in self._originals.values()], self._originals, present)
+        queue = Queue([scheme.options() for scheme in self._originals.values()], self._originals, present)
         lists = []
         for one in looked:
             base = self._originals[one.scheme]
@@ -345,71 +342,6 @@ class _Search:
             loss_high=one.loss.high,
         )
         return scheme.model_copy(update={"tuned": tuned})
-
-
-class _Queue:
-    """Proposals that wait, each scheme once whatever it is called, and every name once."""
-
-    def __init__(self, known: Sequence[dict[str, Any]], names: Iterable[str], present: frozenset[str]) -> None:
-        self._present = present
-        self._seen = {_key(options, present) for options in known}
-        self._names = set(names)
-        self._waiting: list[Proposal] = []
-
-    def __len__(self) -> int:
-        return len(self._waiting)
-
-    def add(self, proposals: Sequence[Proposal], *, first: bool = False) -> None:
-        fresh = []
-        for proposal in proposals:
-            key = _key(proposal.scheme.options(), self._present)
-            if key not in self._seen:
-                self._seen.add(key)
-                fresh.append(self._named(proposal))
-        self._waiting = [*fresh, *self._waiting] if first else [*self._waiting, *fresh]
-
-    def take(self, count: int) -> list[Proposal]:
-        taken, self._waiting = self._waiting[:count], self._waiting[count:]
-        return taken
-
-    def _named(self, proposal: Proposal) -> Proposal:
-        name, number = proposal.scheme.name, 2
-        while name in self._names:
-            name, number = f"{proposal.scheme.name}.{number}", number + 1
-        self._names.add(name)
-        return replace(proposal, scheme=proposal.scheme.model_copy(update={"name": name}))
-
-
-def _key(options: dict[str, Any], present: frozenset[str]) -> str:
-    """Two schemes with one key are the same on a model with these op types, in whatever order they are listed."""
-    lists = {name: sorted(set(value)) for name, value in options.items() if isinstance(value, list | tuple)}
-    if "op_types" in lists:
-        lists["op_types"] = [one for one in lists["op_types"] if one in present]
-    return json.dumps({**options, **lists}, sort_keys=True)
-
-
-def _bases(first: Sequence[Measured], base: str | None, max_loss: float) -> list[Measured]:
-    """What is to be mended."""
-    if base is None:
-        return _distinct(losers(first, max_loss, KINDS))
-    meant = [one for one in first if base in (one.record["scheme"], one.name) and not one.is_reference]
-    if not meant:
-        raise UsageError(f"{base} could not be measured on the tuning samples, so there is nothing to mend")
-    return meant
-
-
-def _distinct(candidates: Sequence[Measured]) -> list[Measured]:
-    """The first of each scheme: its calibration set is chosen apart."""
-    found: dict[str, Measured] = {}
-    for one in candidates:
-        found.setdefault(one.record["scheme"], one)
-    return list(found.values())
-
-
-def _calibration(first: Sequence[Measured]) -> str | None:
-    """The calibration set of the static candidate that loses least; None where no scheme has one."""
-    static = [one for one in first if one.record["calibration"] is not None]
-    return min(static, key=lambda one: one.loss.value).record["calibration"] if static else None
 
 
 def groups(resolved: ResolvedSuite) -> Iterator[tuple[Any, Any]]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from lynxbench.conclusions.tradeoff import Estimate
 from lynxbench.records.record import Record
-from lynxbench.tuning.picking import Measured, better, frontier, losers, measured, pick
-from lynxbench.tuning.search import KINDS
+from lynxbench.tuning.picking import KINDS, Measured, better, frontier, losers, measured, pick
 from tests.records.rows import whole
 
 Three = tuple[float, float, float]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lynxbench.cli.tune import document, draw_tuning
+from lynxbench.cli.tune_tables import document, draw_tuning
 from lynxbench.conclusions.material import material
 from lynxbench.errors import UsageError
 from lynxbench.records.record import Record
