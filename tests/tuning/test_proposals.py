@@ -30,8 +30,11 @@ def weight(name: str, op_type: str) -> WeightFacts:
 def diagnosis(*causes: tuple[Cause, str], sensitivity: Sensitivity | None = None) -> Diagnosis:
     return Diagnosis(
         candidate="static on net",
+        candidate_id="0",
         workload="w",
+        rubric="r 1",
         executor="cpu",
+        cpu="any",
         samples=10,
         test_set_n=10,
         calibration_samples=10,
