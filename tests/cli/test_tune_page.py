@@ -57,9 +57,9 @@ def test_the_study_of_the_page_over_the_starter_suite(starter: Starter) -> None:
     said = " ".join(ran.out.split())
     for question in ("image-classification, top-1: ", "all tasks, loss ∕ tolerance: "):
         assert re.search(re.escape(question) + r"(a tendency, no law\.|nothing\.)", said)
-    # Four and five candidates: no correlation is printed of them.
-    assert "image-retrieval, recall-at-1: nothing to say. 4 candidates" in said
-    assert "generation, exact-match: nothing to say. 5 candidates" in said
+    # Of so few candidates no correlation is printed.
+    assert re.search(r"image-retrieval, recall-at-1: nothing to say\. [4-7] candidates", said)
+    assert re.search(r"generation, exact-match: nothing to say\. [4-7] candidates", said)
     drawn = ElementTree.parse(starter.home / "study.svg").getroot()
     assert len(drawn.findall(".//{*}circle")) == ran.out.count("●")
 
