@@ -8,6 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lynxbench.scoring.rules import planned_answers
 from lynxbench.specs.base import as_frozen
 from lynxbench.specs.load import load_folder
 from lynxbench.specs.resolve import resolve_suite
@@ -67,3 +68,13 @@ def test_only_the_other_part_of_the_same_draw_spares_the_samples() -> None:
     assert not TUNED.spared_by(Part(which="tuning", share=0.33), "standard")
     assert not TUNED.spared_by(Part(which="untouched", share=0.33, seed=1), "standard")
     assert not TUNED.spared_by(Part(which="untouched", share=0.5), "standard")
+
+
+def test_a_part_resolves_what_its_share_of_the_answers_does() -> None:
+    rubric = load_folder("rubrics", Rubric, None)["arithmetic-steps"].spec
+    test_set = rubric.test_set.model_copy(update={"part": Part(which="untouched", share=0.25)})
+    whole, part = (planned_answers(one) for one in (rubric, rubric.model_copy(update={"test_set": test_set})))
+    assert (whole[0], part[0]) == (240, 180)
+    assert whole[1] is not None
+    assert part[1] is not None
+    assert part[1] > whole[1]
