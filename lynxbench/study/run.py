@@ -106,7 +106,7 @@ def study(
             "size_ratio": None if whole is None else row["artifact_bytes"] / whole,
             "manifest": mine[sha256].manifest if sha256 in mine else None,
             "weights": weights.get(sha256),
-            "diagnosis": looked.get(_name(row)),
+            "diagnosis": looked.get(row["candidate_id"], looked.get(_name(row))),
         }
         candidates.append(_Candidate(known))
     return Study(
@@ -180,13 +180,15 @@ def _name(record: Record) -> tuple[str, str, str]:
     return f"{label} on {record['model']}", str(record["workload"]), str(record["executor"])
 
 
-def _diagnoses(paths: Sequence[Path]) -> dict[tuple[str, str, str], Mapping[str, Any]]:
+def _diagnoses(paths: Sequence[Path]) -> dict[Any, Mapping[str, Any]]:
+    """By `candidate_id`, and by name: the same candidate at another batch size has other ids, and the same tensors."""
     files = [file for path in paths for file in (sorted(path.glob("*.json")) if path.is_dir() else [path])]
-    found: dict[tuple[str, str, str], Mapping[str, Any]] = {}
+    found: dict[Any, Mapping[str, Any]] = {}
     for file in files:
         try:
             data = json.loads(file.read_text(encoding="utf-8"))
-            found[data["candidate"], data["workload"], data["executor"]] = {"tensors": data["tensors"]}
+            named = data["candidate"], data["workload"], data["executor"]
+            found[named] = found[data["candidate_id"]] = {"tensors": data["tensors"]}
         except (OSError, ValueError, KeyError, TypeError) as error:
             what = error.strerror if isinstance(error, OSError) else "is nothing that lynxbench diagnose --json printed"
             raise UsageError(f"--diagnoses {file}: {what}") from None

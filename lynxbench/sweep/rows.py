@@ -99,7 +99,12 @@ def _measured(context: Context, cell: Cell, seat: Seat, scores: Scores, result: 
         **score_fields(scores, is_reference=cell.is_reference),
         "status": status,
         "reason": seat.opened["reason"] if status != "ok" else None,
-        "warnings": [*_quantizer_notes(seat.artifact), *_saturation(context, cell.deployment), *warnings],
+        "warnings": [
+            *_quantizer_notes(seat.artifact),
+            *_saturation(context, cell.deployment),
+            *_flattered(context, cell.deployment.scheme),
+            *warnings,
+        ],
         "predictions_id": predictions_id(context.group, cell),
         "part": context.part,
         "recheck_difference": seat.rechecked[cell.scenario.name],
@@ -121,6 +126,18 @@ def _saturation(context: Context, deployment: Deployment) -> list[dict[str, str]
         return []
     caution = Caution.PRODUCTS_SATURATE
     return [{"code": caution.value, "advice": caution.advice}]
+
+
+def _flattered(context: Context, scheme: Scheme) -> list[dict[str, str]]:
+    """What a reader must know where a scheme is scored on samples that it was picked on."""
+    part = context.resolved.rubrics[context.group.workload.name].spec.test_set.part
+    if scheme.tuned is None or scheme.tuned.spared_by(part, context.resolved.suite.protocol.test_set):
+        return []
+    advice = (
+        f"The scheme was picked among {scheme.tuned.tried} on samples that may be scored here: its loss is flattered. "
+        "Ask the untouched part (test_set.part), at the size that was tuned on."
+    )
+    return [{"code": "tuned_on_these_samples", "advice": advice}]
 
 
 def _declared(context: Context, cell: Cell) -> dict[str, Any]:

@@ -70,7 +70,12 @@ def test_its_points_are_the_records_and_diagnoses_come_along(starter: Starter, t
         distance=0.1,
     )  # fmt: skip
     for scheme in ("int8-static", "int8-static-pct"):
-        named = {"candidate": f"{scheme}@fashion-train on fashion-resnet8", "workload": "classify", "executor": "cpu"}
+        named = {
+            "candidate": f"{scheme}@fashion-train on fashion-resnet8",
+            "workload": "classify",
+            "executor": "cpu",
+            "candidate_id": scheme,
+        }
         (tmp_path / f"{scheme}.json").write_text(json.dumps({**named, "tensors": [asdict(tensor)]}))
     ran = lynxbench("study", starter.folder, "--diagnoses", tmp_path, "--json", home=starter.home)
     assert ran.code == 0, ran.err

@@ -12,12 +12,15 @@ import pytest
 from lynxbench.cli.tune_tables import document, draw_tuning
 from lynxbench.conclusions.material import material
 from lynxbench.errors import UsageError
+from lynxbench.records.declarations import kept_suite
 from lynxbench.records.record import Record
+from lynxbench.records.store import read_records
 from lynxbench.scoring import disclose
 from lynxbench.specs.base import as_frozen
 from lynxbench.specs.resolve import resolve_suite
 from lynxbench.specs.scheme import Scheme
-from lynxbench.sweep.run import prepare_sweep
+from lynxbench.specs.toml import to_toml
+from lynxbench.sweep.run import prepare_sweep, run_sweep
 from lynxbench.tuning.declaring import Job
 from lynxbench.tuning.search import Limits, Tuning, groups, tune
 
@@ -173,3 +176,21 @@ def test_the_same_search_again_measures_nothing(found: Found) -> None:
     assert all(file.is_file() for file in before)
     with pytest.raises(UsageError, match="another candidates"):
         tune(found.job, replace(found.limits, candidates=9), cache=found.home / "cache", base="static")
+
+
+def test_a_sweep_on_the_whole_test_set_says_that_its_loss_is_flattered(found: Found) -> None:
+    """The scheme pasted into the suite that it came from: scored on everything, so on what it was picked on, too."""
+    finalist = next(one for one in found.tuning.final if one.record["tuning_tried_n"] is not None)
+    kept = kept_suite(found.job.folder / "untouched")
+    tuned = next(one for one in kept.schemes if one.name == finalist.record["scheme"])
+    text = (found.home / "suites" / "sums.toml").read_text()
+    data = {**tomllib.loads(text), "scenarios": [{"name": "one", "kind": "offline", "batch_size": 16}]}
+    data["schemes"] = [data["schemes"][0], tuned.model_dump(mode="json", exclude_none=True)]
+    (found.home / "suites" / "pasted.toml").write_text(to_toml(data))
+    resolved = resolve_suite(str(found.home / "suites" / "pasted.toml"), budget="quick")
+    folder = run_sweep(prepare_sweep(resolved), found.home / "pasted", cache=found.home / "cache").folder
+    row = next(record for record in read_records(folder) if not record["is_reference"])
+    assert row["tuning_untouched"] is False
+    assert row["decision_grade"] is False
+    assert "tuned_on_these_samples" in {warning["code"] for warning in row["warnings"]}
+    assert row["test_set_n"] == 80
