@@ -17,6 +17,7 @@ PACKAGE = ROOT / "lynxbench"
 # Top to bottom; rooms of one floor do not import each other.
 FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"cli"}),
+    frozenset({"study", "tuning"}),
     frozenset({"diagnosis", "fetching", "intake", "leaderboard"}),
     frozenset({"sweep"}),
     frozenset({"conclusions"}),

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from lynxbench.cli import app_tuning
 from lynxbench.cli.options import Csv, Folder, Json, Markdown
 
 
@@ -20,6 +21,7 @@ def add_to(app: typer.Typer) -> None:
     app.command()(rescore)
     app.command()(diagnose)
     app.command("export-results")(export_results)
+    app_tuning.add_to(app)
 
 
 def show(

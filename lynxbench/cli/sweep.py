@@ -61,7 +61,7 @@ def sweep_command(
         _print_plan(prepared, folder, as_json)
         return 0
     try:
-        with _stopped_by_sigterm_too(), ProgressLine() as progress:
+        with stopped_by_sigterm_too(), ProgressLine() as progress:
             outcome = run_sweep(prepared, folder, cache=cache_folder(), retry=retry, fresh=fresh, on_progress=progress)
     except KeyboardInterrupt:
         return _interrupted(prepared, folder)
@@ -79,7 +79,7 @@ def _say_what_is_left_out(resolved: ResolvedSuite) -> None:
 
 
 @contextmanager
-def _stopped_by_sigterm_too() -> Iterator[None]:
+def stopped_by_sigterm_too() -> Iterator[None]:
     """What a batch system or `docker stop` sends ends a sweep as Ctrl-C does: cleaned up, with a report."""
 
     def interrupt(number: int, frame: FrameType | None) -> NoReturn:

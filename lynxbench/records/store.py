@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from lynxbench.errors import FolderBusy, StoreError
 from lynxbench.records.answers import predictions_schema, predictions_table
 from lynxbench.records.record import Record
-from lynxbench.records.schema import arrow_schema
+from lynxbench.records.schema import SECTIONS, arrow_schema
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -35,7 +35,9 @@ if TYPE_CHECKING:
 TABLES = ("records", "predictions", "latencies")
 _KEYS = {"records": "cell_id", "predictions": "predictions_id", "latencies": "cell_id"}
 # Columns that files of an earlier state of this version lack.
-LATER_COLUMNS = frozenset({"ended_at", "node", "rescored_from", "process"})
+LATER_COLUMNS = frozenset({"ended_at", "node", "rescored_from", "process"}) | {
+    field.name for section in SECTIONS if section.title == "Tuning" for field in section.fields
+}
 # The disk's fault, whichever file it was.
 _DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS})
 

@@ -17,6 +17,8 @@ from lynxbench.records.schema import SCHEMA_VERSION
 from lynxbench.records.scored import score_fields
 from lynxbench.scoring import Scores, disclosure_fields
 from lynxbench.specs.resolve import ResolvedSuite
+from lynxbench.specs.rubric import Rubric
+from lynxbench.specs.scheme import Scheme
 from lynxbench.sweep.plan import Cell, Deployment, Group, Skip
 from lynxbench.sweep.prepare import Material
 from lynxbench.sweep.timing import invalid_load, timing_fields
@@ -97,7 +99,12 @@ def _measured(context: Context, cell: Cell, seat: Seat, scores: Scores, result: 
         **score_fields(scores, is_reference=cell.is_reference),
         "status": status,
         "reason": seat.opened["reason"] if status != "ok" else None,
-        "warnings": [*_quantizer_notes(seat.artifact), *_saturation(context, cell.deployment), *warnings],
+        "warnings": [
+            *_quantizer_notes(seat.artifact),
+            *_saturation(context, cell.deployment),
+            *_flattered(context, cell.deployment.scheme),
+            *warnings,
+        ],
         "predictions_id": predictions_id(context.group, cell),
         "part": context.part,
         "recheck_difference": seat.rechecked[cell.scenario.name],
@@ -119,6 +126,18 @@ def _saturation(context: Context, deployment: Deployment) -> list[dict[str, str]
         return []
     caution = Caution.PRODUCTS_SATURATE
     return [{"code": caution.value, "advice": caution.advice}]
+
+
+def _flattered(context: Context, scheme: Scheme) -> list[dict[str, str]]:
+    """What a reader must know where a scheme is scored on samples that it was picked on."""
+    part = context.resolved.rubrics[context.group.workload.name].spec.test_set.part
+    if scheme.tuned is None or scheme.tuned.spared_by(part, context.resolved.suite.protocol.test_set):
+        return []
+    advice = (
+        f"The scheme was picked among {scheme.tuned.tried} on samples that may be scored here: its loss is flattered. "
+        "Ask the untouched part (test_set.part), at the size that was tuned on."
+    )
+    return [{"code": "tuned_on_these_samples", "advice": advice}]
 
 
 def _declared(context: Context, cell: Cell) -> dict[str, Any]:
@@ -163,6 +182,7 @@ def _declared(context: Context, cell: Cell) -> dict[str, Any]:
         "scheme_kind": deployment.scheme.kind,
         "scheme_options": json.dumps(deployment.scheme.options(), sort_keys=True),
         **_calibration(context, deployment),
+        **_tuning(deployment.scheme, rubric.spec, suite.protocol.test_set),
         "executor": executor.spec.name,
         "executor_digest": executor.digest,
         "provider": executor.spec.provider,
@@ -193,6 +213,26 @@ def _calibration(context: Context, deployment: Deployment) -> dict[str, Any]:
         "calibration_options": json.dumps(calibration.options(), sort_keys=True),
         "calibration_overlap_n": chosen.overlap_n,
         "calibration_minimum_n": chosen.minimum_n,
+    }
+
+
+def _tuning(scheme: Scheme, rubric: Rubric, size: str) -> dict[str, Any]:
+    """How the scheme was picked, where it was."""
+    tuned = scheme.tuned
+    if tuned is None:
+        return {}
+    return {
+        "tuning_tried_n": tuned.tried,
+        "tuning_picked": tuned.picked,
+        "tuning_split": json.dumps(tuned.split(), sort_keys=True),
+        "tuning_n": tuned.samples,
+        "tuning_untouched": tuned.spared_by(rubric.test_set.part, size),
+        "tuning_limit_s": tuned.time_limit_s,
+        "tuning_spent_s": tuned.spent_s,
+        "tuning_max_loss": tuned.max_loss,
+        "tuning_loss": tuned.loss,
+        "tuning_loss_low": tuned.loss_low,
+        "tuning_loss_high": tuned.loss_high,
     }
 
 
