@@ -258,7 +258,7 @@ class _Stored:
 
         (place,) = find_places([folder])
         wanted = pc.field("predictions_id") == predictions_id
-        if sum(file.stat().st_size for file in place.files("predictions")) > LARGEST_IN_MEMORY_BYTES:
+        if place.size_bytes("predictions") > LARGEST_IN_MEMORY_BYTES:
             rows = scanned(dataset([place], "predictions"), where=wanted)
         else:
             rows = self._whole(place, "predictions").filter(wanted)
