@@ -2,8 +2,8 @@
 
     sweep.json                                 what is being measured
     cells/records/CELL_ID.ATTEMPT.parquet      a finished cell; names its two objects of rows
-    cells/predictions/ID.WRITER.parquet
-    cells/latencies/CELL_ID.WRITER.parquet
+    cells/predictions/ID.TIME-WRITER.parquet
+    cells/latencies/CELL_ID.TIME-WRITER.parquet
     sets/…                                     what `lynxbench compact` merged (see `compaction`)
 
 A cell exists when its record does, which is written last and once: of two writers of one cell the first counts, and
@@ -58,7 +58,7 @@ class ObjectStore:
         self.work = cache_folder() / "work" / hashlib.sha256(str(place).encode()).hexdigest()[:16]
         self._files: Files = files_at(place)
         self._patience_s = patience_s
-        self._writer = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+        self._writer = secrets.token_hex(4)
         self._predictions: dict[str, str] = {}  # by predictions_id: the object that this writer put
 
     @contextmanager
@@ -77,7 +77,7 @@ class ObjectStore:
             lock.acquire()
         except Timeout:
             raise FolderBusy(
-                f"another sweep on this machine writes to {self.folder}; wait for it, or choose another place with --out"
+                f"another sweep on this machine writes to {self.folder}; wait for it, or choose another --out"
             ) from None
         try:
             self._leaves_what_is_there()
@@ -113,15 +113,17 @@ class ObjectStore:
         before = described(self._files)
         return None if before is None else before[1]
 
-    def retry(self, superseded: set[str]) -> None:
-        """Be a later attempt than any at the cells `superseded` that were."""
+    def supersede(self, cells: set[str]) -> None:
+        """Be a later attempt than any that there was at `cells`."""
+        if not cells:
+            return
         names = {*self._files.names(RECORDS), *latest_generation(self._files).merged}
-        attempts = [attempt for name in names for cell, attempt in [cell_of(name)] if cell in superseded]
+        attempts = [attempt for name in names for cell, attempt in [cell_of(name)] if cell in cells]
         self.attempt = max(attempts, default=-1) + 1
 
     def write_predictions(self, predictions_id: str, predictions: Predictions) -> None:
         """Keep what a candidate answered, for the records that will name it."""
-        name = f"{CELLS}/predictions/{predictions_id}.{self._writer}.parquet"
+        name = self._rows_name("predictions", predictions_id)
         self._put(name, encoded(predictions_table(predictions_id, predictions)))
         self._predictions[predictions_id] = name
 
@@ -133,7 +135,7 @@ class ObjectStore:
         if record["predictions_id"] is not None and record["predictions_id"] in self._predictions:
             named["predictions"] = self._predictions[record["predictions_id"]]
         if latencies is not None:
-            named["latencies"] = f"{CELLS}/latencies/{cell_id}.{self._writer}.parquet"
+            named["latencies"] = self._rows_name("latencies", cell_id)
             self._put(named["latencies"], encoded(latencies))
         row = pa.Table.from_pylist([dict(record.values)], schema=arrow_schema())
         about = {_METADATA[table]: name.encode() for table, name in named.items()}
@@ -142,6 +144,10 @@ class ObjectStore:
 
     def merge(self) -> None:
         """Nothing: `lynxbench compact` does that, when the whole fleet is done."""
+
+    def _rows_name(self, table: str, key: str) -> str:
+        # The time tells a compaction how long rows that no record names have been waiting for one.
+        return f"{CELLS}/{table}/{key}.{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{self._writer}.parquet"
 
     def _put(self, name: str, content: bytes) -> bool:
         return patiently(lambda: self._files.create(name, content), self._patience_s)

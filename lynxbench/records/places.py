@@ -8,7 +8,7 @@
     s3://bucket/fleet/          a sweep of one object a cell, merged or not (see `objects`)
 
 Each of them may lie on a disk or in an object store. Rows get one more column, `folder`: the place that they lie in.
-Cells of two folders may have the same `cell_id` (the same was asked, on two hosts), so tables are joined on `folder` too.
+Cells of two folders may have the same `cell_id` (the same was asked, on two hosts): tables are joined on `folder` too.
 """
 
 from __future__ import annotations

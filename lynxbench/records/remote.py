@@ -179,7 +179,7 @@ def _is_there_already(error: OSError) -> bool:
 
 def _filesystem(url: Url) -> Any:
     try:
-        import fsspec
+        import fsspec  # type: ignore[import-untyped]
     except ImportError:
         extra = "lynxbench[s3]" if url.protocol in {"s3", "s3a"} else "fsspec"
         raise UsageError(f"{url} needs fsspec\n  try       pip install '{extra}'") from None
@@ -197,7 +197,7 @@ def _filesystem(url: Url) -> Any:
 
 
 class _AsArrowReads:
-    """A filesystem whose files read what is asked for: PyArrow knows which ranges it wants, and fsspec need not guess."""
+    """A filesystem whose files read what is asked for: PyArrow knows which ranges it wants."""
 
     def __init__(self, filesystem: Any) -> None:
         self._filesystem = filesystem

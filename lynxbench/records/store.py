@@ -1,4 +1,4 @@
-"""The Parquet store of one sweep on a disk: written cell by cell so that a crash at any moment leaves every file readable.
+"""One sweep's Parquet on a disk: written cell by cell so that a crash at any moment leaves every file readable.
 
     results/<sweep>/
       records.parquet  predictions.parquet  latencies.parquet   what readers open
@@ -49,6 +49,7 @@ class ResultStore:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.work = folder / ".work"
         self._parts = folder / "parts"
 
     @contextmanager
@@ -97,6 +98,9 @@ class ResultStore:
         except (OSError, ValueError) as error:
             raise StoreError(f"{self.folder / 'sweep.json'} cannot be read: {error}") from None
         return about if isinstance(about, dict) else None
+
+    def supersede(self, cells: set[str]) -> None:
+        """Nothing: a later row of a cell replaces the one before."""
 
     def write_predictions(self, predictions_id: str, predictions: Predictions) -> None:
         """Keep what a candidate answered."""

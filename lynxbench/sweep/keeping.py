@@ -5,7 +5,7 @@ from __future__ import annotations
 from lynxbench.datasets.predictions import Predictions
 from lynxbench.measurement import RoundsResult
 from lynxbench.records.record import MEASURED
-from lynxbench.records.store import ResultStore
+from lynxbench.records.stores import CellKeeper
 from lynxbench.scoring import Scores, score
 from lynxbench.specs.suite import Scenario
 from lynxbench.sweep.group import Seats
@@ -24,7 +24,7 @@ class Keeper:
     """
 
     def __init__(
-        self, context: Context, store: ResultStore, finished: set[str], *, meter: Meter, phases: Phases
+        self, context: Context, store: CellKeeper, finished: set[str], *, meter: Meter, phases: Phases
     ) -> None:
         self.phases = phases
         self._context = context
