@@ -65,8 +65,10 @@ class RemoteFiles:
             except FileNotFoundError as error:
                 self._bucket_is_there(error)
                 return []
-        # Some stores keep an empty object for a folder.
-        return sorted(name for path in found if (name := self._name(path, "")) and not name.endswith("/"))
+        # Some stores tell of a folder that was emptied, by its own name or with a slash at its end.
+        inside = f"{below}/" if below else ""
+        names = (self._name(path, "") for path in found)
+        return sorted(name for name in names if name.startswith(inside) and name.strip("/") and name[-1] != "/")
 
     def read(self, name: str) -> bytes:
         """See `Files`."""
