@@ -131,13 +131,33 @@ class ObjectStore:
         """Keep a cell: its raw latencies, then its record; nothing where another writer has kept the cell before."""
         import pyarrow as pa
 
-        cell_id, named = str(record["cell_id"]), {}
-        if record["predictions_id"] is not None and record["predictions_id"] in self._predictions:
-            named["predictions"] = self._predictions[record["predictions_id"]]
+        row = pa.Table.from_pylist([dict(record.values)], schema=arrow_schema())
+        timed = None if latencies is None else encoded(latencies)
+        self._write_cell(str(record["cell_id"]), record["predictions_id"], row, timed)
+
+    def place(self, cell_id: str, predictions_id: str | None, files: Mapping[str, bytes]) -> None:
+        """Keep a cell that another process wrote: the Parquet files of its tables, the record last.
+
+        Answers that this writer has put already stay as they are: an id stands for the answers of one run.
+        """
+        import pyarrow as pa
+
+        from lynxbench.records.store import parsed
+
+        row = parsed(pa.BufferReader(files["records"]), self.folder / record_name(cell_id, self.attempt))
+        if predictions_id is not None and predictions_id not in self._predictions and "predictions" in files:
+            name = self._rows_name("predictions", predictions_id)
+            self._put(name, files["predictions"])
+            self._predictions[predictions_id] = name
+        self._write_cell(cell_id, predictions_id, row, files.get("latencies"))
+
+    def _write_cell(self, cell_id: str, predictions_id: str | None, row: pa.Table, latencies: bytes | None) -> None:
+        named = {}
+        if predictions_id is not None and predictions_id in self._predictions:
+            named["predictions"] = self._predictions[predictions_id]
         if latencies is not None:
             named["latencies"] = self._rows_name("latencies", cell_id)
-            self._put(named["latencies"], encoded(latencies))
-        row = pa.Table.from_pylist([dict(record.values)], schema=arrow_schema())
+            self._put(named["latencies"], latencies)
         about = {_METADATA[table]: name.encode() for table, name in named.items()}
         row = row.replace_schema_metadata({**(row.schema.metadata or {}), **about})
         self._put(record_name(cell_id, self.attempt), encoded(row))

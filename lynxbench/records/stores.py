@@ -6,32 +6,16 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from lynxbench.errors import UsageError
 from lynxbench.records.files import LocalFiles
 from lynxbench.records.location import Location, Url, is_of_objects, location
 from lynxbench.records.objects import ObjectStore, holds_objects
-from lynxbench.records.record import Record
-from lynxbench.records.store import ResultStore
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-    from lynxbench.datasets.predictions import Predictions
+from lynxbench.records.store import CellStore, ResultStore
 
 
-class CellKeeper(Protocol):
-    """Where a finished cell goes: all that the measuring of a group needs of a store."""
-
-    def write_predictions(self, predictions_id: str, predictions: Predictions) -> None:
-        """Keep what a candidate answered."""
-
-    def write_cell(self, record: Record, latencies: pa.Table | None = None) -> None:
-        """Keep a cell, its record last."""
-
-
-class Store(CellKeeper, Protocol):
+class Store(CellStore, Protocol):
     """The results of one sweep, for writing."""
 
     @property
@@ -49,6 +33,9 @@ class Store(CellKeeper, Protocol):
 
     def description(self) -> dict[str, Any] | None:
         """What `describe` was told last, or None for a new place."""
+
+    def place(self, cell_id: str, predictions_id: str | None, files: Mapping[str, bytes]) -> None:
+        """Keep a cell that another process wrote: the Parquet files of its tables, the record last."""
 
     def supersede(self, cells: set[str]) -> None:
         """Later rows of `cells` are to replace those that are there."""

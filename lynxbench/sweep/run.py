@@ -87,12 +87,12 @@ def run_sweep(
     """
     begun = time.monotonic()
     if fresh:
-        _set_aside(folder)
+        set_aside(folder)
     store = open_store(folder)
     with store.held():
-        _same_declaration(store, prepared)
+        same_declaration(store, prepared)
         known = {str(record["cell_id"]): str(record["status"]) for record in read_records(store.folder)}
-        finished = {cell_id for cell_id, status in known.items() if status in _kept_statuses(retry)}
+        finished = {cell_id for cell_id, status in known.items() if status in kept_statuses(retry)}
         store.supersede({cell.cell_id for cell in prepared.plan.cells} & known.keys() - finished)
         groups = unfinished(prepared.plan.groups, finished)
         setting = Setting(prepared.resolved, prepared.material, prepared.executors.interpreters, store.work, cache)
@@ -117,11 +117,12 @@ def run_sweep(
         )
 
 
-def _kept_statuses(retry: bool) -> frozenset[str]:
+def kept_statuses(retry: bool) -> frozenset[str]:
+    """Statuses of cells that need not be measured again."""
     return frozenset({"ok", "partial"}) if retry else FINAL_STATUSES
 
 
-def _set_aside(given: str | Path | Url) -> None:
+def set_aside(given: str | Path | Url) -> None:
     """Rename an old folder to the first free NAME.1, NAME.2, …: nothing that was measured is ever deleted."""
     if is_of_objects(given):
         raise UsageError(f"--fresh: what lies at {given} cannot be renamed; choose another place with --out")
@@ -135,7 +136,7 @@ def _set_aside(given: str | Path | Url) -> None:
         folder.rename(aside)
 
 
-def _same_declaration(store: Store, prepared: Prepared) -> None:
+def same_declaration(store: Store, prepared: Prepared) -> None:
     """Write down what the folder is about; refuse a folder that is about something else.
 
     Rubrics, test sets and model files count as well as the suite: rows of two rubrics must not stand side by side as
