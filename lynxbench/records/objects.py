@@ -160,7 +160,8 @@ class ObjectStore:
             self._put(named["latencies"], latencies)
         about = {_METADATA[table]: name.encode() for table, name in named.items()}
         row = row.replace_schema_metadata({**(row.schema.metadata or {}), **about})
-        self._put(record_name(cell_id, self.attempt), encoded(row))
+        if not self._put(record_name(cell_id, self.attempt), encoded(row)) and latencies is not None:
+            self._files.delete([named["latencies"]])  # another was first: nobody will name them
 
     def merge(self) -> None:
         """Nothing: `lynxbench compact` does that, when the whole fleet is done."""

@@ -181,7 +181,7 @@ def _is_there_already(error: OSError) -> bool:
 
 def _filesystem(url: Url) -> Any:
     try:
-        import fsspec  # type: ignore[import-untyped]
+        import fsspec
     except ImportError:
         extra = "lynxbench[s3]" if url.protocol in {"s3", "s3a"} else "fsspec"
         raise UsageError(f"{url} needs fsspec\n  try       pip install '{extra}'") from None
