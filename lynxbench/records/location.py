@@ -56,18 +56,25 @@ def location(given: str | PathLike[str] | Url) -> Location:
     """
     if isinstance(given, Url):
         return given
-    text = fspath(given)
-    match = _URL.fullmatch(text)
-    if match is None or not (match[2] or isinstance(given, Path)):
+    parts = _parts(given)
+    if parts is None:
         return Path(given)
-    protocol, path = match[1].lower(), match[3].rstrip("/")
+    protocol, path = parts
     if protocol == "file":
         return Path(unquote("/" + path.lstrip("/")))
     if not path.strip("/"):
-        raise UsageError(f"{text} names no place\n  try       {protocol}://BUCKET/PREFIX")
+        raise UsageError(f"{fspath(given)} names no place\n  try       {protocol}://BUCKET/PREFIX")
     return Url(f"{protocol}://{path}")
 
 
 def is_of_objects(given: str | PathLike[str] | Url) -> bool:
     """Whether what was typed asks for one object a cell: any URL does, ``file://`` too."""
-    return isinstance(given, Url) or _URL.fullmatch(fspath(given)) is not None
+    return isinstance(given, Url) or _parts(given) is not None
+
+
+def _parts(given: str | PathLike[str]) -> tuple[str, str] | None:
+    """Protocol and path of a URL; None for a path. Of a `Path` one slash is enough."""
+    found = _URL.fullmatch(fspath(given))
+    if found is None or not (found[2] or isinstance(given, Path)):
+        return None
+    return found[1].lower(), found[3].rstrip("/")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -234,40 +235,47 @@ class Failing(LocalFiles):
         raise StoreError("the network went away")
 
 
-@pytest.mark.parametrize("after", [False, True])
 def test_a_merge_that_ends_anywhere_loses_nothing_and_is_done_by_the_next(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen = []
-    for at in range(1, 100):
-        folder = tmp_path / str(at)
-        filled(folder, range(3), workloads=2)
-        compact(folder, keep_s=0)
-        filled(folder, range(3, 5), workloads=2)
-        before = all_rows(folder)
-        failing = Failing(folder, at, after=after)
+    """Before and after each object that it puts, and some of those that it deletes."""
+    source = tmp_path / "source"
+    filled(source, range(2), workloads=2)
+    compact(source, keep_s=0)
+    filled(source, range(2, 4), workloads=2)
+    before, seen = all_rows(source), []
+
+    def run(folder: Path, failing: Failing) -> bool:
+        shutil.copytree(source, folder)
         with monkeypatch.context() as patched:
-            patched.setattr(compaction, "files_at", lambda place, failing=failing: failing)
+            patched.setattr(compaction, "files_at", lambda place: failing)
             try:
                 compact(folder, keep_s=0)
             except StoreError:
                 seen.append(failing.seen)
-            else:
-                break
-        assert all_rows(folder) == before, failing.seen
-        again = compact(folder, keep_s=0)
-        assert all_rows(folder) == before, failing.seen
-        assert compact(folder, keep_s=0) == again.__class__(
-            again.place, again.generation, 0, again.files, again.size_bytes, 0
-        )
-        # What the failed run wrote is nobody's, and goes in time.
-        compact(folder, keep_s=0, clock=lambda: time.time() + ABANDONED_S + 60)
-        named = {file.name for files in latest_generation(LocalFiles(folder)).files.values() for file in files}
-        assert {name for name in names(folder, "sets") if name.endswith(".parquet")} == named
-    assert len(seen) > 15
-    assert any(name.endswith(".json") for name in seen)
-    assert any(name.startswith("delete cells/records") for name in seen)
-    assert any(name.startswith("delete sets") for name in seen)
+                return False
+        return True
+
+    whole = Failing(tmp_path / "whole", 0, after=False)
+    assert run(tmp_path / "whole", whole)
+    puts = 7  # three tables of two workloads, and the generation
+    for at in (*range(1, puts + 1), puts + 1, (puts + whole.changes) // 2, whole.changes):
+        for after in (False, True):
+            folder = tmp_path / f"{at} {after}"
+            assert not run(folder, Failing(folder, at, after=after))
+            assert all_rows(folder) == before, seen[-1]
+            again = compact(folder, keep_s=0)
+            assert rows(folder, "records") == before["records"], seen[-1]
+            twice = compact(folder, keep_s=0)
+            assert (twice.generation, twice.cells, twice.deleted) == (again.generation, 0, 0), seen[-1]
+            # What the failed run wrote is nobody's, and goes in time.
+            compact(folder, keep_s=0, clock=lambda: time.time() + ABANDONED_S + 60)
+            named = {file.name for files in latest_generation(LocalFiles(folder)).files.values() for file in files}
+            assert {name for name in names(folder, "sets") if name.endswith(".parquet")} == named, seen[-1]
+            assert all_rows(folder) == before, seen[-1]
+    assert sum(name.endswith("000002.json") for name in seen) == 2
+    assert sum(name.startswith("delete cells/") for name in seen) >= 2
+    assert sum(name.startswith("delete sets/") for name in seen) == 2
 
 
 def test_a_cell_that_ends_while_others_are_merged_is_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -495,29 +503,22 @@ def test_gathering_other_results_elsewhere(tmp_path: Path) -> None:
         gather(other, out)
 
 
-@pytest.mark.parametrize("after", [False, True])
-def test_gathering_that_ends_anywhere_is_done_by_the_next(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: bool
-) -> None:
-    filled(tmp_path / "source", range(3), workloads=2)
+def test_gathering_that_ends_anywhere_is_done_by_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    filled(tmp_path / "source", range(2))
     source, expected = Place(tmp_path / "source", "store"), all_rows(tmp_path / "source")
-    for at in range(1, 50):
-        out = tmp_path / str(at)
-        failing = Failing(out, at, after=after)
-        with monkeypatch.context() as patched:
-            patched.setattr(
-                compaction, "files_at", lambda place, f=failing, out=out: f if place == out else LocalFiles(place)
-            )
-            try:
-                gather(source, out)
-            except StoreError:
-                assert failing.seen
-            else:
-                break
-        gather(source, out)
-        assert all_rows(out) == expected, failing.seen
-        assert find_places([out])[0].kind == "store"
-    assert at == 9  # six files, the generation, the description: then none failed
+    for at in range(1, 6):  # three files, the generation, the description
+        for after in (False, True):
+            out = tmp_path / f"{at} {after}"
+            failing = Failing(out, at, after=after)
+            with monkeypatch.context() as patched:
+                patched.setattr(
+                    compaction, "files_at", lambda place, f=failing, out=out: f if place == out else LocalFiles(place)
+                )
+                with pytest.raises(StoreError, match="the network went away"):
+                    gather(source, out)
+            gather(source, out)
+            assert all_rows(out) == expected, failing.seen
+            assert find_places([out])[0].kind == "store"
 
 
 def test_merging_holds_no_more_than_a_file_of_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
