@@ -16,7 +16,7 @@ from lynxbench.cli.progress import ProgressLine
 from lynxbench.cli.text import load, minutes, plain
 from lynxbench.errors import UsageError
 from lynxbench.records.files import files_at
-from lynxbench.records.location import Location, location
+from lynxbench.records.location import Location, Url, location
 from lynxbench.records.store import read_records
 from lynxbench.specs.base import did_you_mean
 from lynxbench.specs.load import cache_folder
@@ -56,10 +56,12 @@ def sweep_command(
         budget=budget,
         on_executors=executor,
     )
-    prepared = prepare_sweep(resolved)
     folder = out or str(default_folder(resolved, budget, changed=bool(assignments or executor)))
     place = location(folder)
-    files_at(place)  # an unknown protocol, or one that is not installed, ends here
+    files = files_at(place)
+    if isinstance(place, Url) and not dry_run:
+        files.entries()  # what is wrong with protocol, bucket or credentials is said before any work
+    prepared = prepare_sweep(resolved)
     _say_what_is_left_out(resolved)
     if dry_run:
         _print_plan(prepared, place, as_json)
