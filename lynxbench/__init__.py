@@ -69,7 +69,7 @@ def export_results(
 
 
 def load(*paths: str | Path) -> Results:
-    """The results in one or more folders: a sweep's, a folder of such folders, or a hive-partitioned Parquet set.
+    """The results in one or more places: a sweep's folder or URL, a folder of those, or a hive-partitioned Parquet set.
 
     Every record is checked (of a set, every file's columns). Raises `StoreError` when a file is damaged, `UsageError`
     when a folder holds no results.

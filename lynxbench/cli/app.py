@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from lynxbench.cli import app_leaderboard, app_results
-from lynxbench.cli.options import Folder, Json
+from lynxbench.cli.options import Folder, Json, locations
 
 app = typer.Typer(
     name="lynxbench",
@@ -50,7 +50,9 @@ def sweep(
         typer.Option("--set", metavar="KEY=VALUE", help="change a key of the suite, e.g. protocol.threads=2"),
     ] = None,
     executor: Annotated[list[str] | None, typer.Option(help="run on these instead of the suite's")] = None,
-    out: Annotated[Path | None, typer.Option(help="results folder [default: results/SUITE]")] = None,
+    out: Annotated[
+        str | None, typer.Option(help="results folder, or a URL such as s3://BUCKET/PREFIX [default: results/SUITE]")
+    ] = None,
     rubrics: Folder = None,
     executors: Folder = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="show what would be measured, and stop")] = False,
@@ -182,14 +184,14 @@ def schema(
 
 @app.command()
 def validate(
-    paths: Annotated[list[Path], typer.Argument(help="suite, rubric or executor TOMLs, or results folders")],
+    paths: Annotated[list[str], typer.Argument(help="suite, rubric or executor TOMLs, or results")],
     rubrics: Folder = None,
     executors: Folder = None,
 ) -> None:
     """Check declarations and results without running anything."""
     from lynxbench.cli.catalogue import validate_command
 
-    raise typer.Exit(validate_command(paths, rubrics=rubrics, executors=executors))
+    raise typer.Exit(validate_command(locations(paths), rubrics=rubrics, executors=executors))
 
 
 @app.command()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 from lynxbench.cli.output import Column, Form, Row, Table, console, draw, markdown, write_csv, write_json
@@ -15,13 +14,14 @@ from lynxbench.conclusions.limits import Check, Limits
 from lynxbench.conclusions.material import material
 from lynxbench.conclusions.together import together
 from lynxbench.conclusions.words import loss, unit_of
+from lynxbench.records.location import Location
 from lynxbench.records.record import MEASURED, Record
 
 STYLES = {"best": "bold green", "tied": "green", "behind": "", "undecided": "yellow", "excluded": "red"}
 
 
 def decide_command(
-    results: Path,
+    results: Location,
     limits: Limits,
     *,
     objective: str,

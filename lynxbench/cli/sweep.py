@@ -15,6 +15,8 @@ from typing import NoReturn, get_args
 from lynxbench.cli.progress import ProgressLine
 from lynxbench.cli.text import load, minutes, plain
 from lynxbench.errors import UsageError
+from lynxbench.records.files import files_at
+from lynxbench.records.location import Location, Url, location
 from lynxbench.records.store import read_records
 from lynxbench.specs.base import did_you_mean
 from lynxbench.specs.load import cache_folder
@@ -31,7 +33,7 @@ def sweep_command(
     only: Sequence[str],
     assignments: Sequence[str],
     executor: Sequence[str],
-    out: Path | None,
+    out: str | None,
     rubrics: Path | None,
     executors: Path | None,
     dry_run: bool,
@@ -54,17 +56,21 @@ def sweep_command(
         budget=budget,
         on_executors=executor,
     )
+    folder = out or str(default_folder(resolved, budget, changed=bool(assignments or executor)))
+    place = location(folder)
+    files = files_at(place)
+    if isinstance(place, Url) and not dry_run:
+        files.entries()  # what is wrong with protocol, bucket or credentials is said before any work
     prepared = prepare_sweep(resolved)
-    folder = out or default_folder(resolved, budget, changed=bool(assignments or executor))
     _say_what_is_left_out(resolved)
     if dry_run:
-        _print_plan(prepared, folder, as_json)
+        _print_plan(prepared, place, as_json)
         return 0
     try:
         with stopped_by_sigterm_too(), ProgressLine() as progress:
             outcome = run_sweep(prepared, folder, cache=cache_folder(), retry=retry, fresh=fresh, on_progress=progress)
     except KeyboardInterrupt:
-        return _interrupted(prepared, folder)
+        return _interrupted(prepared, place)
     return _report(prepared, outcome, as_json)
 
 
@@ -92,7 +98,7 @@ def stopped_by_sigterm_too() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _interrupted(prepared: Prepared, folder: Path) -> int:
+def _interrupted(prepared: Prepared, folder: Location) -> int:
     wanted = {cell.cell_id for cell in prepared.plan.cells}
     done = sum(record["cell_id"] in wanted for record in read_records(folder))
     print(
@@ -103,7 +109,7 @@ def _interrupted(prepared: Prepared, folder: Path) -> int:
     return 130
 
 
-def _print_plan(prepared: Prepared, folder: Path, as_json: bool) -> None:
+def _print_plan(prepared: Prepared, folder: Location, as_json: bool) -> None:
     plan = prepared.plan
     protocol = prepared.resolved.suite.protocol
     estimate_s = sum(sum(expected_s(group, protocol).values()) for group in plan.groups)

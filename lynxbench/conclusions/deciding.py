@@ -13,6 +13,7 @@ from lynxbench.conclusions.material import Material, material
 from lynxbench.conclusions.naming import filters, main_scenario, names, narrow
 from lynxbench.conclusions.rounds import ratio_between
 from lynxbench.errors import UsageError
+from lynxbench.records.location import Url, location
 from lynxbench.records.record import MEASURED, Record
 from lynxbench.scoring import disclose
 from lynxbench.specs.base import did_you_mean
@@ -75,7 +76,7 @@ class Decision:
 
 
 def decide(
-    results: str | Path,
+    results: str | Path | Url,
     *,
     max_loss: float | None = None,
     max_stratum_loss: float | None = None,
@@ -96,7 +97,7 @@ def decide(
     """
     limits = Limits(max_loss, max_stratum_loss, p50_ms, p99_ms, min_speed, min_throughput, max_size_mb, max_memory_mb)
     return decisions(
-        material(Path(results)), limits, objective=objective, confidence=confidence, scenario=scenario, only=only
+        material(location(results)), limits, objective=objective, confidence=confidence, scenario=scenario, only=only
     )
 
 

@@ -32,7 +32,8 @@ class _Verb(ModuleType):
     ) -> Results:
         """Run a suite as `lynxbench sweep` does, and return its results. Options as on the command line.
 
-        Raises `DeclarationError` with every problem of the suite, `FolderBusy`, `StoreError`.
+        `out` is a path or a URL (``s3://bucket/prefix``). Raises `DeclarationError` with every problem of the suite,
+        `FolderBusy`, `StoreError`.
         """
         from lynxbench.records.results import load
         from lynxbench.specs.load import cache_folder
@@ -40,9 +41,7 @@ class _Verb(ModuleType):
         from lynxbench.sweep.run import default_folder, prepare_sweep, run_sweep
 
         resolved = resolve_suite(str(suite), assignments=assignments, only=only, budget=budget, on_executors=executors)
-        folder = (
-            Path(out) if out is not None else default_folder(resolved, budget, changed=bool(assignments or executors))
-        )
+        folder = out if out is not None else default_folder(resolved, budget, changed=bool(assignments or executors))
         return load([run_sweep(prepare_sweep(resolved), folder, cache=cache_folder()).folder])
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from lynxbench.datasets.predictions import Predictions
 from lynxbench.measurement import RoundsResult
 from lynxbench.records.record import MEASURED
-from lynxbench.records.store import ResultStore
+from lynxbench.records.store import CellStore
 from lynxbench.scoring import Scores, score
 from lynxbench.specs.suite import Scenario
 from lynxbench.sweep.group import Seats
@@ -23,9 +23,7 @@ class Keeper:
     reference), but not written again.
     """
 
-    def __init__(
-        self, context: Context, store: ResultStore, finished: set[str], *, meter: Meter, phases: Phases
-    ) -> None:
+    def __init__(self, context: Context, store: CellStore, finished: set[str], *, meter: Meter, phases: Phases) -> None:
         self.phases = phases
         self._context = context
         self._group = context.group
