@@ -12,6 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn, get_args
 
+from lynxbench.cli.fleet import FleetView
 from lynxbench.cli.progress import ProgressLine
 from lynxbench.cli.text import load, minutes, plain
 from lynxbench.errors import UsageError
@@ -20,6 +21,7 @@ from lynxbench.specs.base import did_you_mean
 from lynxbench.specs.load import cache_folder
 from lynxbench.specs.resolve import ResolvedSuite, resolve_suite
 from lynxbench.specs.suite import BudgetName, Scenario
+from lynxbench.sweep.fleet.run import prepare_fleet, run_fleet
 from lynxbench.sweep.progress import expected_s
 from lynxbench.sweep.run import Outcome, Prepared, default_folder, prepare_sweep, run_sweep
 
@@ -32,6 +34,8 @@ def sweep_command(
     assignments: Sequence[str],
     executor: Sequence[str],
     out: Path | None,
+    on: str | None,
+    tls: Path | None,
     rubrics: Path | None,
     executors: Path | None,
     dry_run: bool,
@@ -54,15 +58,25 @@ def sweep_command(
         budget=budget,
         on_executors=executor,
     )
-    prepared = prepare_sweep(resolved)
+    if tls is not None and on is None:
+        raise UsageError("--tls is for --on")
+    prepared = prepare_sweep(resolved) if on is None else prepare_fleet(resolved)
     folder = out or default_folder(resolved, budget, changed=bool(assignments or executor))
     _say_what_is_left_out(resolved)
     if dry_run:
         _print_plan(prepared, folder, as_json)
         return 0
     try:
-        with _stopped_by_sigterm_too(), ProgressLine() as progress:
-            outcome = run_sweep(prepared, folder, cache=cache_folder(), retry=retry, fresh=fresh, on_progress=progress)
+        if on is not None:
+            with FleetView() as view:
+                outcome = run_fleet(
+                    prepared, folder, on=on, tls=tls, cache=cache_folder(), retry=retry, fresh=fresh, on_progress=view
+                )
+        else:
+            with _stopped_by_sigterm_too(), ProgressLine() as progress:
+                outcome = run_sweep(
+                    prepared, folder, cache=cache_folder(), retry=retry, fresh=fresh, on_progress=progress
+                )
     except KeyboardInterrupt:
         return _interrupted(prepared, folder)
     return _report(prepared, outcome, as_json)

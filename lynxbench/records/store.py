@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from lynxbench.errors import FolderBusy, StoreError
 from lynxbench.records.answers import predictions_schema, predictions_table
@@ -38,6 +38,16 @@ _KEYS = {"records": "cell_id", "predictions": "predictions_id", "latencies": "ce
 LATER_COLUMNS = frozenset({"ended_at", "node", "rescored_from"})
 # The disk's fault, whichever file it was.
 _DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS})
+
+
+class CellStore(Protocol):
+    """Where a group's answers and cells are handed to as they end."""
+
+    def write_predictions(self, predictions_id: str, predictions: Predictions) -> None:
+        """Keep what a candidate answered; comes before the cells that refer to it."""
+
+    def write_cell(self, record: Record, latencies: pa.Table | None = None) -> None:
+        """Keep a cell for good: when this returns it is finished."""
 
 
 class ResultStore:
@@ -107,6 +117,18 @@ class ResultStore:
             self._write("latencies", cell_id, latencies)
         self._write("records", cell_id, pa.Table.from_pylist([dict(record.values)], schema=arrow_schema()))
 
+    def place(self, cell_id: str, predictions_id: str | None, files: Mapping[str, bytes]) -> None:
+        """Keep a cell that another process wrote: the Parquet files of its tables, the record last.
+
+        Answers that are here already stay as they are: an id stands for the answers of one run.
+        """
+        for table in ("predictions", "latencies", "records"):
+            key = predictions_id if table == "predictions" else cell_id
+            if table in files and key is not None:
+                path = self._parts / f"{table}-{key}.parquet"
+                if table != "predictions" or not path.exists():
+                    durable(path, partial(_write_bytes, files[table]))
+
     def _write(self, table: str, key: str, content: pa.Table) -> None:
         durable(self._parts / f"{table}-{key}.parquet", partial(write_parquet, content))
 
@@ -148,6 +170,10 @@ def _full(error: OSError, path: Path) -> StoreError:
         f"{path} could not be written: {error.strerror or error}. What was finished before is safe; "
         "free some space or choose another folder with --out, then type the same command again"
     )
+
+
+def _write_bytes(content: bytes, file: Path) -> None:
+    file.write_bytes(content)
 
 
 def write_parquet(table: pa.Table, file: Path) -> None:
@@ -218,6 +244,25 @@ def _read_as(schema: pa.Schema, file: Path) -> pa.Table:
         return content.select(schema.names).cast(schema)
     except ValueError as error:
         raise StoreError(f"{file} has columns of other types than this version writes: {error}") from None
+
+
+def statuses(folder: Path) -> Iterator[tuple[str, str]]:
+    """Every cell of a results folder with its status, reading nothing else; a cell in a part and the whole comes twice,
+    the part's last.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    for file in (folder / "records.parquet", *sorted((folder / "parts").glob("records-*.parquet"))):
+        if not file.is_file():
+            continue
+        try:
+            with pq.ParquetFile(file, page_checksum_verification=True) as parquet:
+                for batch in parquet.iter_batches(columns=["cell_id", "status"]):
+                    columns = (batch.column(name).to_pylist() for name in ("cell_id", "status"))
+                    yield from zip(*columns, strict=True)
+        except (OSError, ValueError, pa.ArrowException) as error:
+            raise StoreError(f"{file} is damaged or no Parquet file: {error}") from None
 
 
 def read_records(folder: Path) -> list[Record]:

@@ -43,9 +43,14 @@ class Context:
     node: str | None = None  # this machine's name in a fleet
 
 
-def predictions_id(group: Group, cell: Cell) -> str:
-    """The key of a candidate's answers: the same for every scenario at the same declared batch size."""
-    return hashlib.sha256(f"{group.workload.name}\0{cell.candidate_id}".encode()).hexdigest()[:16]
+def predictions_id(context: Context, cell: Cell) -> str:
+    """The key of a candidate's answers in one run of its group: the same for every scenario at the same batch size.
+
+    Another host, or another run on this one, may answer otherwise: its answers must neither replace these nor be taken
+    for them.
+    """
+    run = (context.group.workload.name, cell.candidate_id, host_id(context.host), context.started_at.isoformat())
+    return hashlib.sha256("\0".join(run).encode()).hexdigest()[:16]
 
 
 def skipped_record(context: Context, cell: Cell, skip: Skip) -> Record:
@@ -98,7 +103,7 @@ def _measured(context: Context, cell: Cell, seat: Seat, scores: Scores, result: 
         "status": status,
         "reason": seat.opened["reason"] if status != "ok" else None,
         "warnings": [*_quantizer_notes(seat.artifact), *_saturation(context, cell.deployment), *warnings],
-        "predictions_id": predictions_id(context.group, cell),
+        "predictions_id": predictions_id(context, cell),
         "part": context.part,
         "recheck_difference": seat.rechecked[cell.scenario.name],
         "artifact_sha256": seat.artifact.sha256,
@@ -196,8 +201,17 @@ def _calibration(context: Context, deployment: Deployment) -> dict[str, Any]:
     }
 
 
+def host_id(host: HostFacts) -> str:
+    """The host's fingerprint: a digest of what its records say of it, without its load."""
+    return hashlib.sha256(json.dumps(_facts(host), sort_keys=True).encode()).hexdigest()[:16]
+
+
 def _host(host: HostFacts) -> dict[str, Any]:
-    facts = {
+    return {"host_id": host_id(host), **_facts(host), "load_1min": host.load_1min}
+
+
+def _facts(host: HostFacts) -> dict[str, Any]:
+    return {
         "cpu": host.cpu_model,
         "isa_flags": list(host.isa_flags),
         "cores_logical": host.logical_cores,
@@ -209,8 +223,6 @@ def _host(host: HostFacts) -> dict[str, Any]:
         "kernel": host.kernel,
         "python": host.python,
     }
-    host_id = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
-    return {"host_id": host_id, **facts, "load_1min": host.load_1min}
 
 
 def _opened(seat: Seat) -> dict[str, Any]:

@@ -85,11 +85,11 @@ def run_sweep(
     """
     begun = time.monotonic()
     if fresh:
-        _set_aside(folder)
+        set_aside(folder)
     store = ResultStore(folder)
     with store.held():
-        _same_declaration(store, prepared)
-        finished = {str(r["cell_id"]) for r in read_records(folder) if r["status"] in _kept_statuses(retry)}
+        same_declaration(store, prepared)
+        finished = {str(r["cell_id"]) for r in read_records(folder) if r["status"] in kept_statuses(retry)}
         groups = unfinished(prepared.plan.groups, finished)
         setting = Setting(
             prepared.resolved, prepared.material, prepared.executors.interpreters, store.folder / ".work", cache
@@ -115,11 +115,12 @@ def run_sweep(
         )
 
 
-def _kept_statuses(retry: bool) -> frozenset[str]:
+def kept_statuses(retry: bool) -> frozenset[str]:
+    """Statuses of cells that need not be measured again."""
     return frozenset({"ok", "partial"}) if retry else FINAL_STATUSES
 
 
-def _set_aside(folder: Path) -> None:
+def set_aside(folder: Path) -> None:
     """Rename an old folder to the first free NAME.1, NAME.2, …: nothing that was measured is ever deleted."""
     if folder.exists():
         with ResultStore(folder).held():
@@ -130,7 +131,7 @@ def _set_aside(folder: Path) -> None:
         folder.rename(aside)
 
 
-def _same_declaration(store: ResultStore, prepared: Prepared) -> None:
+def same_declaration(store: ResultStore, prepared: Prepared) -> None:
     """Write down what the folder is about; refuse a folder that is about something else.
 
     Rubrics, test sets and model files count as well as the suite: rows of two rubrics must not stand side by side as
