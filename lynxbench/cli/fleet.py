@@ -98,7 +98,8 @@ def headline(progress: FleetProgress) -> str:
     failed = f", {progress.failed} failed" if progress.failed else ""
     left = "" if progress.left_s is None else f"; {minutes(progress.left_s)} left"
     nodes = "node" if len(progress.hosts) == 1 else "nodes"
-    return f"{len(progress.hosts)} {nodes}, {busy} busy; {progress.finished} of {progress.total} cells finished{failed}{left}"
+    cells = f"{progress.finished} of {progress.total} cells finished{failed}{left}"
+    return f"{len(progress.hosts)} {nodes}, {busy} busy; {cells}"
 
 
 def _table(progress: FleetProgress) -> Table:

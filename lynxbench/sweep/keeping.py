@@ -55,7 +55,7 @@ class Keeper:
             predictions = _answers(seats, cell)
             if predictions is not None:
                 if candidate_id in wanted:
-                    self._store.write_predictions(predictions_id(self._context, cell), predictions)
+                    self._store.write_predictions(predictions_id(self._context, cell, predictions), predictions)
                 reference = self._reference(seats, cell.scenario)
                 if reference is not None:
                     self._scores[candidate_id] = score(rubric, predictions, reference)

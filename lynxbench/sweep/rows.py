@@ -22,6 +22,7 @@ from lynxbench.sweep.prepare import Material
 from lynxbench.sweep.timing import invalid_load, timing_fields
 
 if TYPE_CHECKING:
+    from lynxbench.datasets.predictions import Predictions
     from lynxbench.sweep.artifacts import Artifact
     from lynxbench.sweep.group import Seat
 
@@ -43,14 +44,14 @@ class Context:
     node: str | None = None  # this machine's name in a fleet
 
 
-def predictions_id(context: Context, cell: Cell) -> str:
-    """The key of a candidate's answers in one run of its group: the same for every scenario at the same batch size.
+def predictions_id(context: Context, cell: Cell, predictions: Predictions) -> str:
+    """The key of a candidate's answers, which they decide themselves: the same for every scenario at one batch size.
 
-    Another host, or another run on this one, may answer otherwise: its answers must neither replace these nor be taken
-    for them.
+    Another host, or another run on this one, may answer otherwise: such answers neither replace these nor pass for
+    them.
     """
-    run = (context.group.workload.name, cell.candidate_id, host_id(context.host), context.started_at.isoformat())
-    return hashlib.sha256("\0".join(run).encode()).hexdigest()[:16]
+    whose = f"{context.group.workload.name}\0{cell.candidate_id}\0{predictions.fingerprint}"
+    return hashlib.sha256(whose.encode()).hexdigest()[:16]
 
 
 def skipped_record(context: Context, cell: Cell, skip: Skip) -> Record:
@@ -103,7 +104,7 @@ def _measured(context: Context, cell: Cell, seat: Seat, scores: Scores, result: 
         "status": status,
         "reason": seat.opened["reason"] if status != "ok" else None,
         "warnings": [*_quantizer_notes(seat.artifact), *_saturation(context, cell.deployment), *warnings],
-        "predictions_id": predictions_id(context, cell),
+        "predictions_id": predictions_id(context, cell, seat.predictions[seat.batch_size(cell.scenario)]),
         "part": context.part,
         "recheck_difference": seat.rechecked[cell.scenario.name],
         "artifact_sha256": seat.artifact.sha256,

@@ -1,4 +1,4 @@
-"""What nodes send, taken from the queue on the scheduler: finished cells are put together and kept, several at a time."""
+"""What nodes send, taken from the queue on the scheduler: cells are put together and kept, several at a time."""
 
 from __future__ import annotations
 

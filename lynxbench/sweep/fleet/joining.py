@@ -72,7 +72,8 @@ async def _serve(scheduler: str, info: NodeInfo, tls: Path | None, on_joined: Ca
     from distributed import Worker
 
     quiet()
-    worker = Worker(
+    making: Any = Worker  # without types
+    worker = making(
         scheduler,
         name=info.name,
         nthreads=THREADS,

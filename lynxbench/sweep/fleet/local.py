@@ -1,4 +1,4 @@
-"""`--on local-cluster`: a scheduler and a node on this machine, to try a fleet out. One machine, so one group at a time."""
+"""`--on local-cluster`: a scheduler and a node on this machine, to try a fleet out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which group may run on which host: orders become jobs as hosts offer what they need, and hosts pick among the jobs."""
+"""Which group may run on which host: orders become jobs as hosts offer what they need, and hosts pick among them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A group as it travels: declarations and files by digest on the way out, a resolved suite with its data on the node."""
+"""A group as it travels: declarations and files by digest; on the node, a resolved suite with its data."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Parcel:
 
 
 class Packer:
-    """Parcels of one sweep. Samples and declarations are written below `setting.work`, and `files` says where all is."""
+    """Parcels of one sweep. Samples and declarations are written below `setting.work`; `files` says where all is."""
 
     def __init__(self, setting: Setting, sweep: str) -> None:
         self.files: dict[str, Path] = {}  # by digest: what nodes may ask for

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from lynxbench.errors import FailureStatus, UsageError
 from lynxbench.execution import HostFacts, host_facts
@@ -35,6 +35,8 @@ from lynxbench.sweep.progress import expected_s
 from lynxbench.sweep.rows import Context, skipped_record
 from lynxbench.sweep.run import Outcome, Prepared, kept_statuses, same_declaration, set_aside
 from lynxbench.sweep.setting import Setting
+
+CONNECT_S = 10.0
 
 
 def needs_distributed() -> None:
@@ -119,7 +121,7 @@ class SweepBooks:
         return self._packer.files.get(digest)
 
     def keep(self, job: Job, cell: FinishedCell) -> str:
-        """Into the folder of the job's kind; raises `StoreError` when it is no cell of this version or cannot be kept."""
+        """Into the folder of the job's kind; raises `StoreError` when it is no sound cell or cannot be kept."""
         status = checked_status(cell)
         self._places[job.order.kind].store.place(cell.cell_id, cell.predictions_id, cell.files)
         return status
@@ -210,12 +212,10 @@ async def _coordinate(
     async with local_cluster(on == LOCAL) as local:
         address = local or on
         try:
-            client = await Client(
-                address,
-                asynchronous=True,
-                security=None if local else security_of(tls),
-                timeout=10,
-                set_as_default=False,
+            connecting: Any = Client  # without types
+            security = None if local else security_of(tls)
+            client = await connecting(
+                address, asynchronous=True, security=security, timeout=CONNECT_S, set_as_default=False
             )
         except (OSError, ValueError) as error:
             raise UsageError(
