@@ -55,9 +55,7 @@ class FleetSurvived:
 
     @property
     def whole(self) -> bool:
-        return not (
-            self.lost + self.changed + self.doubled + self.incomplete + self.overlapping + self.left_behind
-        )
+        return not (self.lost + self.changed + self.doubled + self.incomplete + self.overlapping + self.left_behind)
 
 
 def kill_nodes(home: Path, kills: int, seed: int = 0) -> FleetSurvived:
@@ -131,7 +129,9 @@ def main() -> int:
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as home:
         found = kill_nodes(Path(home), asked.kills, asked.seed)
-    print(f"{found.kills} nodes killed with all their processes in mid-group, over {found.sweeps} sweeps of {CELLS} cells")
+    print(
+        f"{found.kills} nodes killed with all their processes in mid-group, over {found.sweeps} sweeps of {CELLS} cells"
+    )
     print(f"{found.finished_before} cells were finished when a kill came: {found.lost} lost, {found.changed} changed")
     print(f"{found.doubled} doubled, {found.incomplete} incomplete, {found.overlapping} groups overlap on a node")
     print(f"{found.left_behind} processes left behind")

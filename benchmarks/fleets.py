@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -33,8 +34,8 @@ class Fleet:
             options = ["--protocol", "tls", "--tls-ca-file", str(tls / "ca.pem"), "--tls-cert", str(tls / "cert.pem")]
             options += ["--tls-key", str(tls / "key.pem")]
         self._scheduler = subprocess.Popen(
-            [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard",
-             "--dashboard-address", ":0", "--scheduler-file", str(about), *options],
+            [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0",
+             "--no-dashboard", "--dashboard-address", ":0", "--scheduler-file", str(about), *options],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
         begun = time.monotonic()
@@ -46,8 +47,12 @@ class Fleet:
                 raise RuntimeError("no scheduler came up")
             time.sleep(0.05)
 
+    @property
+    def scheduler_pid(self) -> int:
+        return self._scheduler.pid
+
     def environment(self, cache: str = "cache") -> dict[str, str]:
-        """Caches and configuration below `home`; temporary files too, so that other fleets of this machine do not wait."""
+        """Caches, configuration and temporary files below `home`, so that no other fleet of this machine must wait."""
         (self.home / "tmp").mkdir(exist_ok=True)
         return {
             **os.environ,
@@ -132,7 +137,7 @@ def overlaps(records: Sequence[Record]) -> list[str]:
             spans[key] = (record["started_at"], ended)
     found = []
     by_node = sorted((node, begun, ended, group) for (node, group, _), (begun, ended) in spans.items())
-    for (node, _, ended, group), (other_node, begun, _, other) in zip(by_node, by_node[1:], strict=False):
+    for (node, _, ended, group), (other_node, begun, _, other) in itertools.pairwise(by_node):
         if node == other_node and begun < ended:
             found.append(f"{node}: {group} until {ended}, {other} from {begun}")
     return found
