@@ -11,62 +11,20 @@ import secrets
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from lynxbench import __version__
 from lynxbench.errors import StoreError, UsageError
 from lynxbench.sweep.fleet.blobs import chunks
+from lynxbench.sweep.fleet.books import Books
+from lynxbench.sweep.fleet.hosts import Host, nobody_offers, offer_of, view_of
 from lynxbench.sweep.fleet.inbox import Inbox
 from lynxbench.sweep.fleet.messages import FinishedCell, Message
 from lynxbench.sweep.fleet.node import HOST_RESOURCE, NodeInfo, describe, run_group, take_piece
-from lynxbench.sweep.fleet.orders import RETRIES, Board, Job, Offer, Order
-from lynxbench.sweep.fleet.view import FleetProgress, HostView
-from lynxbench.sweep.rows import host_id
+from lynxbench.sweep.fleet.orders import RETRIES, Board, Job, Order
+from lynxbench.sweep.fleet.view import FleetProgress
 
 TICK_S = 0.25
-GIB = 1 << 30
-NAMED_HOSTS = 20  # in a row's reason
-
-
-class Books(Protocol):
-    """What the coordinator does not know of: declarations, files and the results folder."""
-
-    def orders_of(self, kind: str | None, info: NodeInfo | None) -> Sequence[Order]:
-        """The groups to measure on any host (None), or on the kind of host that `info` is the first of."""
-
-    def parcel(self, job: Job) -> str:
-        """What a node is sent of a job: everything but the cells still owed counts as finished."""
-
-    def file(self, digest: str) -> Path | None:
-        """A file that a node asks for by its digest; None when no group of this sweep needs such a file."""
-
-    def keep(self, job: Job, cell: FinishedCell) -> str:
-        """Put a cell into the results folder for good; returns its status. Called from threads, for unlike cells."""
-
-    def give_up(self, order: Order, cells: Sequence[str], status: str, reason: str) -> None:
-        """Rows for cells that will not be measured."""
-
-
-@dataclass(eq=False)
-class Host:
-    """A node that is there."""
-
-    address: str
-    info: NodeInfo
-    offer: Offer
-    gone: asyncio.Event = field(default_factory=asyncio.Event)
-    wake: asyncio.Event = field(default_factory=asyncio.Event)
-    job: Job | None = None
-    doing: str = ""
-    share: float = 0.0
-
-
-def offer_of(info: NodeInfo) -> Offer:
-    """How a node looks to the board. Like machines differ by a few pages of memory, which makes no other kind."""
-    rounded = replace(info.host, memory_bytes=round(info.host.memory_bytes / GIB) * GIB)
-    return Offer(info.name, info.offers, host_id(rounded), host_id(info.host))
 
 
 class Coordinator:
@@ -129,6 +87,7 @@ class Coordinator:
                 self._look()
                 with suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(self._stopping.wait(), TICK_S)
+            self._check()
             self._on_progress(self._progress())
             return not self._stopping.is_set()
         finally:
@@ -271,17 +230,7 @@ class Coordinator:
             self._wake()
 
     def _nobody(self, order: Order, missing: frozenset[str]) -> str:
-        asked = [
-            f"{info.name} ({', '.join(sorted(info.offers)) or 'none'})"
-            for info in sorted(self._asked.values(), key=lambda info: info.name)
-            if order.kind in (None, offer_of(info).kind)
-        ]
-        more = f" and {len(asked) - NAMED_HOSTS} more" if len(asked) > NAMED_HOSTS else ""
-        beside = "" if order.reference in missing else f" beside the reference's {order.reference}"
-        return (
-            f"no host{'' if order.kind is None else ' of this kind'} offers {', '.join(sorted(missing))}{beside}; "
-            f"asked within {self._wait_s:g} s: {', '.join(asked[:NAMED_HOSTS])}{more}"
-        )
+        return nobody_offers(order, missing, self._asked.values(), self._wait_s)
 
     def _give_up(self, order: Order, cells: Sequence[str] | set[str], status: str, reason: str) -> None:
         if cells:
@@ -292,11 +241,7 @@ class Coordinator:
     def _look(self) -> None:
         """What time alone brings: the end of waiting, troubles, and the view."""
         now = time.monotonic()
-        trouble = self._trouble or self._inbox.trouble
-        if self._client.status not in ("running", "connecting"):
-            raise StoreError("the scheduler has gone; what was finished is kept, and the same command goes on")
-        if trouble is not None:
-            raise trouble
+        self._check()
         if self._hosts:
             self._last_host_s = now
             if self._waited(now):
@@ -311,6 +256,13 @@ class Coordinator:
                 )
             raise StoreError("every node has gone; what was finished is kept, and the same command goes on")
         self._on_progress(self._progress())
+
+    def _check(self) -> None:
+        if self._client.status not in ("running", "connecting"):
+            raise StoreError("the scheduler has gone; what was finished is kept, and the same command goes on")
+        trouble = self._trouble or self._inbox.trouble
+        if trouble is not None:
+            raise trouble
 
     def _waited(self, now: float) -> bool:
         """Whether hosts that would offer more had the time to come."""
@@ -371,10 +323,7 @@ class Coordinator:
         share = min(1.0, (self._done_s + under_way) / self._expected_s) if self._expected_s else 0.0
         elapsed_s = time.monotonic() - self._begun_s
         return FleetProgress(
-            hosts=tuple(
-                HostView(host.info.name, None if host.job is None else host.job.order.label, host.doing, host.share)
-                for host in hosts
-            ),
+            hosts=tuple(map(view_of, hosts)),
             finished=self._finished,
             failed=self._failed,
             total=self._total,
