@@ -222,7 +222,7 @@ def simulate(
         finally:
             for process in sleepers:
                 process.kill()
-                process.wait()
+                process.communicate()
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 

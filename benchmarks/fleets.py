@@ -52,14 +52,19 @@ class Fleet:
         return self._scheduler.pid
 
     def environment(self, cache: str = "cache") -> dict[str, str]:
+        """For processes of this fleet."""
+        return self.environment_of(self.home, cache)
+
+    @staticmethod
+    def environment_of(home: Path, cache: str = "cache") -> dict[str, str]:
         """Caches, configuration and temporary files below `home`, so that no other fleet of this machine must wait."""
-        (self.home / "tmp").mkdir(exist_ok=True)
+        (home / "tmp").mkdir(exist_ok=True)
         return {
             **os.environ,
             "PYTHONPATH": str(Path(__file__).resolve().parent.parent),
-            "LYNXBENCH_CACHE": str(self.home / cache),
-            "LYNXBENCH_CONFIG": str(self.home / "config"),
-            "TMPDIR": str(self.home / "tmp"),
+            "LYNXBENCH_CACHE": str(home / cache),
+            "LYNXBENCH_CONFIG": str(home / "config"),
+            "TMPDIR": str(home / "tmp"),
         }
 
     def start(self, name: str, executors: Sequence[str] = ("cpu",)) -> None:
@@ -89,11 +94,13 @@ class Fleet:
 
     def kill(self, name: str) -> list[psutil.Process]:
         """SIGKILL to a node and all that it started; returns who that was."""
-        node = psutil.Process(self.nodes.pop(name).pid)
+        started = self.nodes.pop(name)
+        node = psutil.Process(started.pid)
         tree = [node, *node.children(recursive=True)]
         for process in tree:
             with suppress(psutil.Error):
                 process.send_signal(signal.SIGKILL)
+        started.communicate()  # closes its pipes
         return tree
 
     def sweep(self, *arguments: str) -> subprocess.Popen[str]:

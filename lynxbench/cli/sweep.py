@@ -16,7 +16,8 @@ from lynxbench.cli.fleet import FleetView
 from lynxbench.cli.progress import ProgressLine
 from lynxbench.cli.text import load, minutes, plain
 from lynxbench.errors import UsageError
-from lynxbench.records.store import read_records
+from lynxbench.records.results import Kept
+from lynxbench.records.store import read_records, statuses
 from lynxbench.specs.base import did_you_mean
 from lynxbench.specs.load import cache_folder
 from lynxbench.specs.resolve import ResolvedSuite, resolve_suite
@@ -24,6 +25,9 @@ from lynxbench.specs.suite import BudgetName, Scenario
 from lynxbench.sweep.fleet.run import prepare_fleet, run_fleet
 from lynxbench.sweep.progress import expected_s
 from lynxbench.sweep.run import Outcome, Prepared, default_folder, prepare_sweep, run_sweep
+
+# More are not printed one by one, nor held.
+MANY_CELLS = 2_000
 
 
 def sweep_command(
@@ -108,9 +112,10 @@ def _stopped_by_sigterm_too() -> Iterator[None]:
 
 def _interrupted(prepared: Prepared, folder: Path) -> int:
     wanted = {cell.cell_id for cell in prepared.plan.cells}
-    done = sum(record["cell_id"] in wanted for record in read_records(folder))
+    counts = [sum(cell in wanted for cell in dict(statuses(place))) for place in _places(folder)]
+    done = f"{sum(counts)} of {len(wanted)} cells" if len(counts) == 1 else f"{sum(counts)} cells of several hosts"
     print(
-        f"interrupted; what was finished is kept: {done} of {len(wanted)} cells in {folder}.\n"
+        f"interrupted; what was finished is kept: {done} in {folder}.\n"
         f"The same command goes on from there; lynxbench show {folder} prints what there is.",
         file=sys.stderr,
     )
@@ -169,22 +174,36 @@ def _load(scenario: Scenario) -> str:
     return load(scenario.latency_limit_ms, scenario.rate_per_s, batch, lanes)
 
 
+def _places(folder: Path) -> list[Path]:
+    """The results folders of a sweep: itself, or one for each kind of host."""
+    kinds = sorted(file.parent for file in folder.glob("*/sweep.json"))
+    return kinds if kinds and not (folder / "sweep.json").is_file() else [folder]
+
+
 def _report(prepared: Prepared, outcome: Outcome, as_json: bool) -> int:
     from lynxbench.cli.show import print_results
 
     wanted = {cell.cell_id for cell in prepared.plan.cells}
-    records = [record for record in read_records(outcome.folder) if record["cell_id"] in wanted]
-    print_results(records, outcome.folder, as_json=as_json)
+    places = _places(outcome.folder)
+    if len(wanted) * len(places) > MANY_CELLS and not as_json:
+        counts = Counter(status for place in places for cell, status in dict(statuses(place)).items() if cell in wanted)
+        print(", ".join(f"{count:,} {status}" for status, count in sorted(counts.items())))
+        print(f"lynxbench show {outcome.folder} --only model=NAME prints a part; lynxbench query asks anything")
+    else:
+        kept = [Kept(place, record) for place in places for record in read_records(place)]
+        kept = [one for one in kept if one.record["cell_id"] in wanted]
+        print_results(kept, as_json=as_json)
+        counts = Counter(str(one.record["status"]) for one in kept)
     for damage in outcome.rebuilt:
         print(f"warning: cache: {damage}; it was built again", file=sys.stderr)
     if outcome.resumed:
-        print(f"{outcome.resumed} of {len(wanted)} cells were finished before and kept", file=sys.stderr)
+        cells = len(wanted) * max(1, len(places))
+        print(f"{outcome.resumed} of {cells} cells were finished before and kept", file=sys.stderr)
     phases = ", ".join(
         f"{name} {seconds:.0f} s"
         for name, seconds in sorted(outcome.spent_s.items(), key=lambda i: -i[1])
         if seconds >= 0.5
     )
     print(f"took {minutes(outcome.wall_s)}{f': {phases}' if phases else ''}", file=sys.stderr)
-    counts = Counter(str(record["status"]) for record in records)
     failed = sum(counts[status] for status in ("failed", "timeout", "oom", "rejected", "interrupted"))
     return 3 if failed else 0
