@@ -34,6 +34,7 @@ from lynxbench.execution import host_facts
 from lynxbench.records.store import ResultStore, statuses
 from lynxbench.sweep.fleet.arrivals import checked_status
 from lynxbench.sweep.fleet.coordinator import Coordinator
+from lynxbench.sweep.fleet.joining import hush
 from lynxbench.sweep.fleet.messages import FinishedCell, pieces
 from lynxbench.sweep.fleet.node import EXTENSION, HOST_RESOURCE, Node, NodeInfo
 from lynxbench.sweep.fleet.orders import Job, Order
@@ -242,6 +243,7 @@ def _measured(
     async def run() -> None:
         from distributed import Client
 
+        hush()
         client = await Client(address, asynchronous=True, set_as_default=False)
         try:
             coordinator = Coordinator(client, books, every_kind=False, wait_s=60, on_progress=look, task=sleep_group)

@@ -105,8 +105,8 @@ SECTIONS = (
     Section(
         "A fleet's coordinator",
         "fleet.py",
-        "The real coordinator, scheduler and results folder, and nodes that sleep where they would measure. The bars are "
-        "10 ms of the coordinator's processor time for each cell and 1 GB; memory should not grow with the records.",
+        "The real coordinator, scheduler and results folder, and nodes that sleep where they would measure. The bars "
+        "are 10 ms of its processor time for each cell and 1 GB; memory should not grow with the records.",
         ("--nodes", "50", "--cells", "500", "--sleep-s", "0.5"),
         ("--nodes", "1000", "--cells", "10000", "--no-merge"),
     ),

@@ -72,10 +72,16 @@ class Inbox:
     async def _read(self) -> None:
         try:
             while True:
-                record = await self._scheduler.queue_get(name=self.name, timeout=None, batch=False)
-                await self._take(record["value"])
+                await self._take((await self._get(batch=False))["value"])
+                # What has gathered meanwhile comes at one stroke.
+                while records := await self._get(batch=True):
+                    for record in records:
+                        await self._take(record["value"])
         except Exception as error:
             self.trouble = error
+
+    async def _get(self, *, batch: bool) -> Any:
+        return await self._scheduler.queue_get(name=self.name, timeout=None, batch=batch)
 
     async def _take(self, message: Message) -> None:
         if message["is"] == "mark":
