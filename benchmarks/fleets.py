@@ -71,15 +71,28 @@ class Fleet:
         """Start a node; returns at once."""
         chosen = [part for executor in executors for part in ("--executor", executor)]
         tls = [] if self._tls is None else ["--tls", str(self._tls)]
-        self.nodes[name] = subprocess.Popen(
-            [sys.executable, "-m", "lynxbench", "node", "start", self.address, "--name", name, *chosen, *tls, "--json"],
-            env=self.environment(f"cache-{name}"),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
+        with (self.home / f"{name}.log").open("w") as log:
+            self.nodes[name] = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-m",
+                    "lynxbench",
+                    "node",
+                    "start",
+                    self.address,
+                    "--name",
+                    name,
+                    *chosen,
+                    *tls,
+                    "--json",
+                ],
+                env=self.environment(f"cache-{name}"),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                start_new_session=True,
+            )
 
     def joined(self, name: str) -> dict[str, object]:
         """Wait until a node has joined; what it says then."""
@@ -87,8 +100,7 @@ class Fleet:
         assert node.stdout is not None
         line = node.stdout.readline()
         if not line:
-            assert node.stderr is not None
-            raise RuntimeError(f"node {name} did not join: {node.stderr.read()}")
+            raise RuntimeError(f"node {name} did not join: {(self.home / f'{name}.log').read_text()}")
         told: dict[str, object] = json.loads(line)
         return told
 

@@ -94,6 +94,8 @@ class FleetView:
 
 def headline(progress: FleetProgress) -> str:
     """The fleet in one line."""
+    if not progress.hosts and not progress.finished:
+        return "waiting for nodes"
     busy = sum(host.group is not None for host in progress.hosts)
     failed = f", {progress.failed} failed" if progress.failed else ""
     left = "" if progress.left_s is None else f"; {minutes(progress.left_s)} left"

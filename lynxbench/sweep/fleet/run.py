@@ -6,8 +6,10 @@ import asyncio
 import re
 import shutil
 import signal
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -190,7 +192,7 @@ def run_fleet(
         work.mkdir(parents=True)
         books = SweepBooks(prepared, folder, work, cache, stack, retry)
         try:
-            ended = asyncio.run(_coordinate(books, prepared, on, tls, on_progress))
+            ended = _run(_coordinate(books, prepared, on, tls, on_progress))
         finally:
             for store in books.stores:
                 store.merge()
@@ -200,6 +202,16 @@ def run_fleet(
         raise KeyboardInterrupt
     wall_s = time.monotonic() - begun
     return Outcome(folder, prepared.plan, books.resumed, (), {}, {}, wall_s)
+
+
+def _run(coroutine: Coroutine[Any, Any, bool]) -> bool:
+    """In a loop of its own; in a thread of its own where this one has a loop already, as notebooks do."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(coroutine)
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, coroutine).result()
 
 
 async def _coordinate(
@@ -227,12 +239,14 @@ async def _coordinate(
             client, books, every_kind=fleet.hosts == "every-kind", wait_s=fleet.wait_s, on_progress=on_progress
         )
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
+        main = threading.current_thread() is threading.main_thread()
+        signals = (signal.SIGINT, signal.SIGTERM) if main else ()
+        for number in signals:
             loop.add_signal_handler(number, coordinator.stop)
         try:
             return await coordinator.run()
         finally:
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in signals:
                 loop.remove_signal_handler(number)
             await client.close(timeout=5)
 
