@@ -71,21 +71,10 @@ class Fleet:
         """Start a node; returns at once."""
         chosen = [part for executor in executors for part in ("--executor", executor)]
         tls = [] if self._tls is None else ["--tls", str(self._tls)]
+        command = [sys.executable, "-m", "lynxbench", "node", "start", self.address]
         with (self.home / f"{name}.log").open("w") as log:
             self.nodes[name] = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-m",
-                    "lynxbench",
-                    "node",
-                    "start",
-                    self.address,
-                    "--name",
-                    name,
-                    *chosen,
-                    *tls,
-                    "--json",
-                ],
+                [*command, "--name", name, "--json", *chosen, *tls],
                 env=self.environment(f"cache-{name}"),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lynxbench import __version__
-from lynxbench.errors import LynxBenchError, UsageError
+from lynxbench.errors import LynxBenchError, StoreError, UsageError
 from lynxbench.execution import Availability, doctor, host_facts
 from lynxbench.specs.executor import ExecutorSpec
 from lynxbench.specs.load import load_folder
@@ -58,9 +58,10 @@ def start_node(
     tls: Path | None = None,
     on_joined: Callable[[str], None] = lambda address: None,
 ) -> None:
-    """Join the fleet and serve until the scheduler or a signal ends it.
+    """Join the fleet and serve until a signal ends it.
 
-    Raises `UsageError` when there is no scheduler at the address, or the name is taken.
+    Raises `UsageError` when there is no scheduler at the address, or the name is taken; `StoreError` when the scheduler
+    has gone.
     """
     clear(info.name)
     asyncio.run(_serve(scheduler, info, tls, on_joined))
@@ -90,10 +91,16 @@ async def _serve(scheduler: str, info: NodeInfo, tls: Path | None, on_joined: Ca
         raise _not_joined(scheduler, info.name, error) from None
     on_joined(str(worker.address))
     loop = asyncio.get_running_loop()
-    ending = loop.create_task(worker.finished())
+    told = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, lambda: loop.create_task(worker.close(reason="node stopped")))
-    await ending
+        loop.add_signal_handler(number, told.set)
+    ended, stopped = loop.create_task(worker.finished()), loop.create_task(told.wait())
+    await asyncio.wait({ended, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    if not told.is_set():
+        stopped.cancel()
+        raise StoreError(f"the scheduler {scheduler} has gone")
+    await worker.close(reason="node stopped")
+    await ended
 
 
 def _not_joined(scheduler: str, name: str, error: Exception) -> LynxBenchError:
