@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
-from lynxbench.errors import UntrustedInput
+from lynxbench.errors import StoreError, UntrustedInput
 
 CHUNK_BYTES = 4 << 20
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -25,15 +25,20 @@ def sha256_of(file: Path) -> str:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
-def chunks(file: Path) -> Iterator[tuple[int, bytes]]:
-    """A file's content with the offset of each piece; one empty piece for an empty file."""
-    offset = 0
-    with file.open("rb") as opened:
-        while piece := opened.read(CHUNK_BYTES):
-            yield offset, piece
-            offset += len(piece)
-    if not offset:
-        yield 0, b""
+def chunks(file: Path) -> Iterator[tuple[int, bytes, bool]]:
+    """A file in pieces: offset, content, whether it is the last. Raises `StoreError` when it cannot be read."""
+    try:
+        size, offset = file.stat().st_size, 0
+        with file.open("rb") as opened:
+            while True:
+                piece = opened.read(CHUNK_BYTES)
+                last = offset + len(piece) >= size or not piece
+                yield offset, piece, last
+                if last:
+                    return
+                offset += len(piece)
+    except OSError as error:
+        raise StoreError(f"{file} cannot be read any more: {error.strerror or error}") from error
 
 
 class BlobCache:
@@ -53,6 +58,10 @@ class BlobCache:
             file.unlink(missing_ok=True)
             lacking.append(digest)
         return lacking
+
+    def holds(self, digest: str) -> bool:
+        """Whether it is here; it was whole when it came."""
+        return self._path(digest).is_file()
 
     def add(self, digest: str, offset: int, piece: bytes, *, last: bool) -> None:
         """A piece of a file; the last one puts it in its place. Raises `UntrustedInput` for content of another digest.

@@ -301,13 +301,11 @@ class Coordinator:
             if file is None:
                 self._note(f"node {host.info.name} asked for file {digest}, which this sweep does not have")
                 continue
-            size = file.stat().st_size
-            for offset, piece in chunks(file):
+            for offset, content, last in chunks(file):
                 if host.gone.is_set():
                     return
-                last = offset + len(piece) >= size
-                with suppress(OSError):
-                    await self._client.run(take_piece, digest, offset, piece, last, workers=[host.address])
+                with suppress(OSError, KeyError):  # then the node has gone
+                    await self._client.run(take_piece, digest, offset, content, last, workers=[host.address])
 
     def _wake(self) -> None:
         for host in self._hosts.values():

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lynxbench.errors import UntrustedInput
 from lynxbench.execution import HostFacts
 from lynxbench.sweep.fleet.blobs import BlobCache
 from lynxbench.sweep.fleet.measure import blob_folder
@@ -50,6 +51,7 @@ class Node:
     info: NodeInfo
     blobs: BlobCache = field(default_factory=lambda: BlobCache(blob_folder()))
     arrived_s: float = 0.0  # when the last piece of a file came
+    refused: str | None = None  # why one could not be taken in
 
 
 class Unwanted(Exception):
@@ -66,7 +68,10 @@ def take_piece(digest: str, offset: int, piece: bytes, last: bool, dask_worker: 
     """A piece of a file that this node asked for."""
     node: Node = dask_worker.extensions[EXTENSION]
     node.arrived_s = time.monotonic()
-    node.blobs.add(digest, offset, piece, last=last)
+    try:
+        node.blobs.add(digest, offset, piece, last=last)
+    except (OSError, UntrustedInput) as error:
+        node.refused = str(error)  # the group that waits for it is told, and is tried elsewhere
 
 
 async def run_group(parcel_json: str, queue: str, tag: str, key: str) -> str | None:
@@ -104,14 +109,15 @@ async def run_group(parcel_json: str, queue: str, tag: str, key: str) -> str | N
 
 async def _fetch(node: Node, parcel: Parcel, send: Any, check: Any) -> None:
     """Ask for the files that the cache lacks, and wait until they are here, whole."""
-    asked: list[str] = []
-    node.arrived_s = time.monotonic()
-    while missing := await asyncio.to_thread(node.blobs.missing, parcel.digests):
-        if missing != asked:
-            asked = missing
-            await send({"is": "need", "digests": missing})
+    node.arrived_s, node.refused = time.monotonic(), None
+    missing = await asyncio.to_thread(node.blobs.missing, parcel.digests)
+    if missing:
+        await send({"is": "need", "digests": missing})
+    while missing := [digest for digest in missing if not node.blobs.holds(digest)]:
         await asyncio.sleep(0.05)
         check()
+        if node.refused is not None:
+            raise RuntimeError(f"files could not be taken in: {node.refused}")
         if time.monotonic() - node.arrived_s > FILES_TIMEOUT_S:
             raise TimeoutError(f"{len(missing)} files did not come within {FILES_TIMEOUT_S:g} s")
 

@@ -26,8 +26,8 @@ def put(cache: BlobCache, content: bytes, folder: Path, digest: str | None = Non
     file = folder / "sent"
     file.write_bytes(content)
     name = digest or hashlib.sha256(content).hexdigest()
-    for offset, piece in chunks(file):
-        cache.add(name, offset, piece, last=offset + len(piece) >= len(content))
+    for offset, piece, last in chunks(file):
+        cache.add(name, offset, piece, last=last)
     return name
 
 
