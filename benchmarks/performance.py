@@ -95,6 +95,22 @@ SECTIONS = (
         ("--kills", "40"),
     ),
     Section(
+        "A fleet whose nodes are killed",
+        "fleet_survival.py",
+        "Three nodes of one machine; one that measures gets SIGKILL with all that it started, and its group is tried "
+        "again. No finished record may be lost or doubled, and no two groups may overlap on a node.",
+        ("--kills", "2"),
+        ("--kills", "20"),
+    ),
+    Section(
+        "A fleet's coordinator",
+        "fleet.py",
+        "The real coordinator, scheduler and results folder, and nodes that sleep where they would measure. The bars "
+        "are 10 ms of its processor time for each cell and 1 GB; memory should not grow with the records.",
+        ("--nodes", "50", "--cells", "500", "--sleep-s", "0.5"),
+        ("--nodes", "1000", "--cells", "10000", "--no-merge"),
+    ),
+    Section(
         "Millions of records",
         "querying.py",
         "A leaderboard's queries over a fleet's records in hive-partitioned Parquet, by `lynxbench query`: they should "

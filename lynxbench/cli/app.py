@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lynxbench.cli import app_leaderboard, app_results
+from lynxbench.cli import app_fleet, app_leaderboard, app_results
 from lynxbench.cli.options import Folder, Json, locations
 
 app = typer.Typer(
@@ -53,6 +53,11 @@ def sweep(
     out: Annotated[
         str | None, typer.Option(help="results folder, or a URL such as s3://BUCKET/PREFIX [default: results/SUITE]")
     ] = None,
+    on: Annotated[
+        str | None,
+        typer.Option(metavar="SCHEDULER", help="run on a fleet: tcp://HOST:8786, or local-cluster to try it"),
+    ] = None,
+    tls: app_fleet.Tls = None,
     rubrics: Folder = None,
     executors: Folder = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="show what would be measured, and stop")] = False,
@@ -73,6 +78,8 @@ def sweep(
             assignments=set_ or [],
             executor=executor or [],
             out=out,
+            on=on,
+            tls=tls,
             rubrics=rubrics,
             executors=executors,
             dry_run=dry_run,
@@ -156,6 +163,7 @@ def export(
 
 app_results.add_to(app)
 app.add_typer(app_leaderboard.leaderboard, name="leaderboard")
+app.add_typer(app_fleet.node, name="node")
 
 
 @app.command("list")

@@ -60,9 +60,9 @@ def _incomplete(folder: Location, records: Sequence[Record]) -> str | None:
     return f"incomplete: {missing} of {len(planned)} cells are still to be measured; the same sweep command goes on"
 
 
-def print_results(records: Sequence[Record], folder: Location, *, as_json: bool) -> None:
-    """Everything about `records` of one folder, to stdout."""
-    _print([Kept(folder, record) for record in records], "json" if as_json else "text", None)
+def print_results(kept: Sequence[Kept], *, as_json: bool) -> None:
+    """Everything about these records, to stdout."""
+    _print(kept, "json" if as_json else "text", None)
 
 
 def _print(kept: Sequence[Kept], form: Form, asked: Asked | None) -> None:

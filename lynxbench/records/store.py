@@ -17,7 +17,7 @@ import json
 import os
 import platform
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -42,6 +42,9 @@ _KEYS = {"records": "cell_id", "predictions": "predictions_id", "latencies": "ce
 LATER_COLUMNS = frozenset({"ended_at", "node", "rescored_from", "process"}) | {
     field.name for section in SECTIONS if section.title == "Tuning" for field in section.fields
 }
+# How much of a table is held at a time where it is written anew.
+STRETCH_BYTES = 64 << 20
+STRETCH_ROWS = 16_384
 # The disk's fault, whichever file it was.
 _DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS})
 
@@ -148,10 +151,38 @@ class ResultStore:
             parts = sorted(self._parts.glob(f"{table}-*.parquet"))
             if not parts:
                 continue
-            merged = read_table(self.folder, table)
-            durable(self.folder / f"{table}.parquet", partial(write_parquet, merged))
+            durable(self.folder / f"{table}.parquet", partial(self._write_merged, table, parts))
             for part in parts:
                 part.unlink(missing_ok=True)
+
+    def _write_merged(self, table: str, parts: Sequence[Path], file: Path) -> None:
+        """The whole and the parts as one file, some rows at a time: a fleet's results need not fit into memory."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        with pq.ParquetWriter(file, table_schema(table), compression="zstd", write_page_checksum=True) as writer:
+            held: list[pa.Table] = []
+            held_bytes = 0
+            for rows in self._merged(table, parts):
+                held.append(rows)
+                held_bytes += rows.nbytes
+                if held_bytes > STRETCH_BYTES:
+                    writer.write_table(pa.concat_tables(held).combine_chunks())
+                    held, held_bytes = [], 0
+            if held:
+                writer.write_table(pa.concat_tables(held).combine_chunks())
+
+    def _merged(self, table: str, parts: Sequence[Path]) -> Iterator[pa.Table]:
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        schema, whole = table_schema(table), self.folder / f"{table}.parquet"
+        if whole.is_file():
+            newer = pa.array([part.name[len(table) + 1 : -len(".parquet")] for part in parts], pa.string())
+            for rows in stretches(whole):
+                yield as_columns(schema, rows.filter(pc.invert(pc.is_in(rows[_KEYS[table]], value_set=newer))), whole)
+        for part in parts:
+            yield _read_as(schema, part)
 
 
 def durable(path: Path, write: Callable[[Path], object]) -> None:
@@ -214,6 +245,19 @@ def parsed(source: IO[bytes], file: Location) -> pa.Table:
     try:
         with pq.ParquetFile(source, page_checksum_verification=True) as parquet:
             return parquet.read()
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise StoreError(f"{file} is damaged or no Parquet file: {error}") from None
+
+
+def stretches(file: Path) -> Iterator[pa.Table]:
+    """A file's rows, some thousand at a time, checksums verified; raises `StoreError` naming it."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with file.open("rb") as source, pq.ParquetFile(source, page_checksum_verification=True) as parquet:
+            for batch in parquet.iter_batches(batch_size=STRETCH_ROWS):
+                yield pa.Table.from_batches([batch])
     except (OSError, ValueError, pa.ArrowException) as error:
         raise StoreError(f"{file} is damaged or no Parquet file: {error}") from None
 
