@@ -91,7 +91,13 @@ def compact(
         if not now.cells and not now.outdone:
             return _compacted(files, now, 0, _clean(files, now, keep_s, clock()))
         run = _Run(files, clock)
-        merged = _merged(run, now, tell)
+        try:
+            merged = _merged(run, now, tell)
+        except StoreError:
+            run.withdraw()
+            if latest_generation(files).number == now.generation.number:
+                raise
+            continue  # another compaction was faster, and has deleted what it replaced
         if put_generation(files, merged):
             after = Snapshot(place, merged, (), frozenset(), frozenset(), frozenset())
             return _compacted(files, after, len(now.cells), _clean(files, after, keep_s, clock()))
