@@ -30,6 +30,8 @@ RECIPES = {
     "speech": "speech:make",
     "minilm": "minilm:make",
     "conversations": "conversations:make",
+    "efficientnet": "efficientnet:make",
+    "stamps": "stamps:make",
 }
 
 
