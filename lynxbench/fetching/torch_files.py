@@ -142,6 +142,7 @@ def _pickled(file: io.BytesIO) -> Any:
         "LONG_BINGET": lambda place: stack.append(memo[place]),
         "SETITEM": lambda _: pairs([*reversed((stack.pop(), stack.pop()))]),
         "SETITEMS": lambda _: pairs(since_mark()),
+        "APPEND": lambda _: _list_of(stack, [stack.pop()]),
         "APPENDS": lambda _: _list_of(stack, since_mark()),
         "GLOBAL": lambda text: stack.append(_known(text.replace(" ", "."))),
         "BINPERSID": lambda _: stack.append(_storage(stack.pop())),
