@@ -1,6 +1,7 @@
-"""Networks that recipes write for `standard`, with the real weights, beside an independent implementation of each.
+"""Networks that recipes write for `standard` and `reasoning`, with real weights, beside independent implementations.
 
-`lynxbench suite fetch standard` first; torch, transformers, gguf and efficientnet-lite-pytorch have to be there. Prints the
+`lynxbench suite fetch` both first; torch, transformers, gguf, accelerate and
+efficientnet-lite-pytorch have to be there. Prints the
 largest difference of any output and ends with 1 where one is beyond its bound.
 """
 
@@ -131,11 +132,12 @@ def smollm2(sources: Sources) -> tuple[Array, Array]:
     return np.stack(found), np.stack(wanted)
 
 
-NETWORKS: Mapping[str, Callable[[Sources], tuple[Array, Array]]] = {
-    "silero": silero,
-    "minilm": minilm,
-    "efficientnet": efficientnet,
-    "smollm2": smollm2,
+# Network → its suite, and what it gives beside what it should.
+NETWORKS: Mapping[str, tuple[str, Callable[[Sources], tuple[Array, Array]]]] = {
+    "silero": ("standard", silero),
+    "minilm": ("standard", minilm),
+    "efficientnet": ("standard", efficientnet),
+    "smollm2": ("reasoning", smollm2),
 }
 
 
@@ -144,12 +146,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("network", nargs="*", choices=[*NETWORKS, []], help="all when left out")
     options = parser.parse_args()
-    file = sources_file("standard")
-    assert file is not None
-    sources = read_sources(file)
     beyond = 0
     for name in options.network or NETWORKS:
-        found, wanted = NETWORKS[name](sources)
+        suite, compared = NETWORKS[name]
+        file = sources_file(suite)
+        assert file is not None
+        found, wanted = compared(read_sources(file))
         difference = float(np.abs(found - wanted).max())
         beyond += difference > BOUNDS[name]
         print(

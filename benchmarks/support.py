@@ -20,8 +20,6 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "support.md"
 SUITES = ("starter", "standard")
-# A scheme of it takes minutes to build and to ask; its task is that of the starter's transformer.
-LEFT_OUT = ("smollm2-135m",)
 
 # Every kind, and every value of an option that decides whether a scheme can be had.
 SCHEMES: Mapping[str, Mapping[str, Any]] = {
@@ -69,7 +67,7 @@ def name_of(scheme: str) -> str:
 
 
 def suite(models: Sequence[str] | None = None, built_in: str = "starter") -> dict[str, Any]:
-    """A built-in suite with all schemes, one sample at a time; without `models`, all but those of `LEFT_OUT`."""
+    """A built-in suite with all schemes, one sample at a time: those of `models`, or all."""
     data = tomllib.loads((ROOT / "lynxbench" / "suites" / f"{built_in}.toml").read_text())
     data["name"] = f"support-{built_in}"
     data["schemes"] = [{"name": name_of(title), **options} for title, options in SCHEMES.items()]
@@ -79,8 +77,7 @@ def suite(models: Sequence[str] | None = None, built_in: str = "starter") -> dic
     for workload in data["workloads"]:
         workload.pop("schemes", None)
         workload.pop("scenarios", None)
-        wanted = models or [model for model in workload["models"] if model not in LEFT_OUT]
-        workload["models"] = [model for model in workload["models"] if model in wanted]
+        workload["models"] = [model for model in workload["models"] if models is None or model in models]
     data["workloads"] = [workload for workload in data["workloads"] if workload["models"]]
     return data
 
@@ -104,7 +101,7 @@ def measured(folder: Path, models: Sequence[str] | None = None, built_in: str = 
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{built_in}.toml").write_text(toml(suite(models, built_in)))
     command = [sys.executable, "-m", "lynxbench", "sweep", f"{built_in}.toml", "--json", "--out", built_in]
-    done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode not in (0, 3):
         raise SystemExit(done.stderr)
     import pyarrow.parquet as pq
@@ -130,7 +127,6 @@ def page(records: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
         "each cell is a record of a real sweep on the quick test set. `robust`, `fragile` and `inconclusive` are its",
         "verdicts; *unsupported* and *failed* have a reason, which stands below and in the record. Made by",
         "`python benchmarks/support.py --write`; how fast each scheme is: `lynxbench list schemes`.",
-        f"Not here: {', '.join(LEFT_OUT)}, of which [standard.md](standard.md) shows the schemes that people use.",
     ]
     for name, rows in records.items():
         lines += ["", f"## `{name}`", "", *table(rows), "", *reasons(rows)]

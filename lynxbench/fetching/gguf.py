@@ -108,13 +108,13 @@ def read_gguf(content: bytes, name: str) -> GGUF:
         places = [_place(reader) for _ in range(tensors)]
         aligned = int(facts.get(ALIGNMENT_KEY, ALIGNMENT_BYTES))
         start = -(-reader.place // aligned) * aligned
-        return GGUF(facts, {key: _tensor(content, start, *place) for key, *place in places})
+        return GGUF(facts, {key: _tensor(content, start, *place) for key, place in places})
     except (struct.error, ValueError, KeyError, IndexError, TypeError, ZeroDivisionError, OverflowError) as error:
         raise UntrustedInput(f"{name}: it is no sound GGUF file: {error}; nothing of it was used") from None
 
 
-def _place(reader: _Reader) -> tuple[str, tuple[int, ...], int, int]:
-    """Name, shape (outermost first), type and offset of the next tensor."""
+def _place(reader: _Reader) -> tuple[str, tuple[tuple[int, ...], int, int]]:
+    """Name, and shape (outermost first), type and offset of the next tensor."""
     name = reader.text()
     (dimensions,) = reader.numbers("I")
     if dimensions > MOST_DIMENSIONS:
@@ -123,7 +123,7 @@ def _place(reader: _Reader) -> tuple[str, tuple[int, ...], int, int]:
     kind, offset = reader.numbers("IQ")
     if kind not in KINDS:
         raise ValueError(f"{name} is of type {kind}, which is not read here")
-    return name, shape, kind, offset
+    return name, (shape, kind, offset)
 
 
 def _tensor(content: bytes, start: int, shape: tuple[int, ...], kind: int, offset: int) -> Floats:

@@ -197,10 +197,13 @@ def test_what_cannot_be_fetched() -> None:
 
 
 def test_every_declared_part_has_its_recipe_and_every_archive_its_part() -> None:
-    file = sources_file("standard")
-    assert file is not None
-    sources = read_sources(file)
-    assert {part.recipe for part in sources.parts} <= fetch.RECIPES.keys()
-    assert {name for part in sources.parts for name in part.archives} == {one.name for one in sources.archives}
-    assert len({one.sha256 for one in sources.archives}) == len(sources.archives)
-    assert json.loads(sources.model_dump_json())["suite"] == "standard"
+    recipes = set()
+    for suite in fetched.suites_with_sources():
+        file = sources_file(suite)
+        assert file is not None
+        sources = read_sources(file)
+        recipes |= {part.recipe for part in sources.parts}
+        assert {name for part in sources.parts for name in part.archives} == {one.name for one in sources.archives}
+        assert len({one.sha256 for one in sources.archives}) == len(sources.archives)
+        assert json.loads(sources.model_dump_json())["suite"] == suite
+    assert recipes == fetch.RECIPES.keys()

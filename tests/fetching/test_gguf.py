@@ -17,7 +17,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from lynxbench.errors import UntrustedInput
 from lynxbench.fetching.gguf import GGUF, read_gguf
-from lynxbench.fetching.recipes.chains import EXAMPLES, answer, write_chains
+from lynxbench.fetching.recipes.chains import SIZES, answer, write_chains
 from lynxbench.fetching.recipes.smollm2 import llama, tokenizer
 from tests.tasks.models import opened
 
@@ -52,7 +52,9 @@ def test_tensors_are_those_of_the_library(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     kinds = {"f32": Kind.F32, "f16": Kind.F16, "q4_1": Kind.Q4_1, "q8_0": Kind.Q8_0}
     tensors = {name: (random.normal(0, 3, (5, 64)).astype(np.float32), kind) for name, kind in kinds.items()}
-    content = written(tmp_path / "x.gguf", tensors, some__text="æ", some__list=["a", "b"], some__numbers=[1, -2], x__half=0.5)
+    content = written(
+        tmp_path / "x.gguf", tensors, some__text="æ", some__list=["a", "b"], some__numbers=[1, -2], x__half=0.5
+    )
     read = read_gguf(content, "x.gguf")
     wanted = {
         tensor.name: gguf.quants.dequantize(tensor.data, tensor.tensor_type)
@@ -102,9 +104,10 @@ def _of(network: Any) -> GGUF:
             _, _, layer, *middle, _ = name.split(".")
             kind = NAMES[".".join(middle)]
             heads = CONFIG["num_attention_heads" if kind == "attn_q" else "num_key_value_heads"]
+            kept = value.numpy()
             if kind in {"attn_q", "attn_k"}:
-                value = value.reshape(heads, 2, -1, value.shape[1]).swapaxes(1, 2).reshape(value.shape)
-            tensors[f"blk.{layer}.{kind}.weight"] = value.numpy()
+                kept = kept.reshape(heads, 2, -1, kept.shape[1]).swapaxes(1, 2).reshape(kept.shape)
+            tensors[f"blk.{layer}.{kind}.weight"] = kept
     tensors["token_embd.weight"] = network.model.embed_tokens.weight.detach().numpy()
     tensors["output_norm.weight"] = network.model.norm.weight.detach().numpy()
     facts = {
@@ -191,8 +194,9 @@ def test_chains_are_right_and_not_shown_before(tmp_path: Path) -> None:
         for name in ("test", "calibration")
     }
     asked, kept = ({row["id"] for row in rows[name]} for name in ("test", "calibration"))
-    assert (len(asked), len(kept), asked & kept) == (200, 128, set())
-    assert {f"{start}+{addend}" for start, addend in EXAMPLES}.isdisjoint(asked | kept)
+    assert (len(asked), len(kept), asked & kept) == (200, 80, set())
+    for _, _, examples in SIZES.values():
+        assert {f"{start}+{addend}" for start, addend in examples}.isdisjoint(asked | kept)
     assert answer(7, 8) == " 15; 15 + 8 = 23; 23 + 8 = 31; 31 + 8 = 39"
     for row in rows["test"]:
         question = row["prompt"].splitlines()[-1]
@@ -203,4 +207,4 @@ def test_chains_are_right_and_not_shown_before(tmp_path: Path) -> None:
             assert first + second == int(result)
             assert following is None or int(following.split("+")[0]) == int(result)
         assert len(chain) == 4
-        assert row["prompt"].count("\n") == len(EXAMPLES)
+        assert row["prompt"].count("\n") == 4

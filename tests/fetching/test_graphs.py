@@ -131,7 +131,7 @@ def _stamp(size: tuple[int, int], colour: tuple[int, int, int, int]) -> bytes:
 def test_stamps_on_white_and_their_labels(tmp_path: Path) -> None:
     asked = {stamp for _, stamps in CLASSES.values() for stamp in stamps.split()}
     assert len(asked) == sum(len(stamps.split()) for _, stamps in CLASSES.values())
-    assert DRAWN <= asked
+    assert asked >= DRAWN
     assert all(0 <= number < 1000 for number in CLASSES)
     others = ["animals/mammals/giraffe", "military/vehicles/bradley_mirror", "animals/birds/cartoon/bird", "symbols/a"]
     files = {f"./{FOLDER}{stamp}.png": _stamp((20, 10), (200, 0, 0, 255)) for stamp in [*asked, *others]}

@@ -48,7 +48,11 @@ class Runs:
 
 def test_a_hostile_file_runs_nothing(tmp_path: Path) -> None:
     mark = tmp_path / "ran"
-    for function, argument in ((os.mkdir, str(mark)), (eval, f"open({str(mark)!r}, 'w')"), (os.system, f"touch {mark}")):
+    for function, argument in (
+        (os.mkdir, str(mark)),
+        (eval, f"open({str(mark)!r}, 'w')"),
+        (os.system, f"touch {mark}"),
+    ):
         for given in (Runs(function, argument), {"weight": torch.zeros(2), "more": Runs(function, argument)}):
             with pytest.raises(UntrustedInput, match=r"bad\.pth: .* which is no tensor; nothing of it was used"):
                 read_torch(saved(given), "bad.pth")
