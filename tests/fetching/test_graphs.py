@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from PIL import Image
 from safetensors.numpy import save
 from transformers import BertConfig, BertModel
 
-from lynxbench.errors import UntrustedInput
+from lynxbench.errors import FetchError, UntrustedInput
 from lynxbench.fetching.recipes.conversations import conversations, make
 from lynxbench.fetching.recipes.efficientnet import efficientnet
 from lynxbench.fetching.recipes.magika import features
@@ -126,6 +127,12 @@ def _stamp(size: tuple[int, int], colour: tuple[int, int, int, int]) -> bytes:
     file = io.BytesIO()
     Image.new("RGBA", size, colour).save(file, "PNG")
     return file.getvalue()
+
+
+def test_pictures_without_pillow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    with pytest.raises(FetchError, match=r"pip install 'lynxbench\[images\]'"):
+        on_white(b"", "x")
 
 
 def test_stamps_on_white_and_their_labels(tmp_path: Path) -> None:
