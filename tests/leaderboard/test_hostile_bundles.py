@@ -338,7 +338,7 @@ def _(crate: Crate, out: Path) -> None:
 @case("27 columns in another order", r"its columns in another order")
 def _(crate: Crate, out: Path) -> None:
     with crate.table("latencies") as held:
-        held["table"] = held["table"].select([1, 0, 2, 3, 4, 5])
+        held["table"] = held["table"].select([1, 0, *range(2, held["table"].num_columns)])
     crate.sealed(out)
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from lynxbench.conclusions.exchange.terms import (
+    TUNING,
     Exported,
     Terms,
     confidence_of,
@@ -114,7 +115,7 @@ def log(record: Record, rubric: Rubric | None, terms: Terms) -> dict[str, Any]:
             "additional_details": {
                 "deployment_type": "self_deployed",
                 "model_availability": "unknown",
-                **_strings(record, _MODEL),
+                **_strings(record, (*_MODEL, *TUNING)),
             },
         },
         "evaluation_results": [*_scores(record, rubric, terms), *_speeds(record, rubric, terms)],

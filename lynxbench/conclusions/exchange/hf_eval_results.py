@@ -98,6 +98,8 @@ def _notes(record: Record) -> str:
         said.append("decision-grade" if record["decision_grade"] else f"not decision-grade: {_grade(record)}")
     if record["calibration"]:
         said.append(f"calibrated on {record['calibration_n']:,} samples of {record['calibration']}")
+    if record.values.get("tuning_tried_n") is not None:
+        said.append(f"found by a search among {record.values['tuning_tried_n']} candidates")
     if record["simulated"]:
         said.append("by a simulator, whose times say nothing")
     else:

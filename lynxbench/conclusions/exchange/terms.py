@@ -12,9 +12,12 @@ from typing import Literal
 from lynxbench.conclusions.material import Material
 from lynxbench.conclusions.naming import filters, narrow
 from lynxbench.errors import UsageError
+from lynxbench.records.fields import SECTIONS
 from lynxbench.records.record import MEASURED, Record
 from lynxbench.specs.base import did_you_mean
 
+# How a scheme was searched for, where it was: a number that was picked must travel with how it was picked.
+TUNING = tuple(field.name for section in SECTIONS if section.title == "Tuning" for field in section.fields)
 Relationship = Literal["first_party", "third_party", "collaborative", "other"]
 # As the Hub allows them, and a namespace that other places have too.
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
