@@ -44,6 +44,7 @@ class Diagnosis:
     candidate_id  as records have it: of model, scheme, calibration, executor and batch size
     rubric, cpu   name and version; what it was diagnosed on
     samples       test samples that were looked at, of `test_set_n` that the rubric has; `calibration_samples` likewise
+    loss          of the primary metric, positive is worse
     scores        by the rubric, on those samples alone: wider intervals than a sweep's
     op_types      op type → nodes whose output the candidate quantizes
     time, reference_time  None where no profile could be taken, with `time_reason`
@@ -60,6 +61,7 @@ class Diagnosis:
     test_set_n: int
     calibration_samples: int
     scores: Scores
+    loss: float | None
     findings: tuple[Finding, ...]
     tensors: tuple[TensorFacts, ...]
     weights: tuple[WeightFacts, ...]
@@ -174,6 +176,7 @@ class _Look:
             test_set_n=subject.test_set_n,
             calibration_samples=self._calibration_n(),
             scores=scores,
+            loss=scores.primary.loss,
             findings=find_causes(evidence),
             tensors=tensors,
             weights=weights,

@@ -55,9 +55,11 @@ def diagnosis(results: Path, scheme: str = "int8-static", **changes: Any) -> dic
     return {
         "format": 1, "candidate": f"{scheme} on {row['model']}", "candidate_id": row["candidate_id"],
         "workload": row["workload"], "cpu": "A CPU", "samples": 64, "test_set_n": 1200, "calibration_samples": 32,
+        "loss": 0.3,
         "causes": [{
             "cause": "mask_constant_stretches_range", "where": HOSTILE, "said": "the constant −10000 does it",
-            "advice": "Export the mask with a smaller constant.", "others": ["b", "c", "d", "e"],
+            "advice": "Export the mask with a smaller constant.", "is_about_time": False,
+            "others": ["b", "c", "d", "e"],
         }],
         "sensitivity": {
             "metric": "top-1", "unit": "fraction", "confidence": 0.95, "n": 64, "time_limit_s": 60.0, "spent_s": 59.0,
@@ -95,6 +97,7 @@ def test_a_page_shows_its_candidate_s_diagnosis_in_both_sizes(opened: Open, resu
         page = page_of(opened, site, viewport={"width": width, "height": 900})
         card = page.locator("section[aria-labelledby=diagnosis]")
         expect(card.locator(".causes li")).to_have_count(1)
+        expect(card.locator(".note")).to_have_count(0)
         # What a stranger wrote is text.
         expect(card.locator(".causes code")).to_have_text(HOSTILE)
         expect(card.locator(".causes")).to_contain_text("Also at b, c, d and 1 more.")
@@ -124,6 +127,11 @@ def test_every_host_and_scenario_of_the_candidate_has_it_and_no_other(results: P
     mine = {row["id"] for row in rows if row["candidate_id"] == made["candidate_id"]}
     assert {file.stem for file in (site / "data").glob("d-*.js")} == {f"d-{one}" for one in mine}
     assert len({row["host_id"] for row in rows if row["id"] in mine}) == 2
+
+
+def test_where_nothing_was_lost_a_cause_is_a_risk(opened: Open, results: Path, tmp_path: Path) -> None:
+    page = page_of(opened, built(results, tmp_path, diagnosis(results, loss=0.0)))
+    expect(page.locator("section[aria-labelledby=diagnosis] .note")).to_contain_text("lost nothing")
 
 
 def test_a_diagnosis_with_nothing_found_says_so(opened: Open, results: Path, tmp_path: Path) -> None:
