@@ -17,6 +17,7 @@ PACKAGE = ROOT / "lynxbench"
 # Top to bottom; rooms of one floor do not import each other.
 FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"cli"}),
+    frozenset({"study", "tuning"}),
     frozenset({"diagnosis", "fetching", "intake", "leaderboard"}),
     frozenset({"sweep"}),
     frozenset({"conclusions"}),
@@ -28,8 +29,22 @@ FLOORS: tuple[frozenset[str], ...] = (
 )
 # Outside the floors: data, the entry point, and the package itself, which offers the verbs in Python.
 OUTSIDE = {"suites", "__main__", "__init__"}
-HEAVY = ("duckdb", "numpy", "onnx", "onnxruntime", "pandas", "polars", "pyarrow", "scipy", "sklearn", "sympy")
-OPTIONAL = ("duckdb", "onnxruntime", "pandas", "polars", "sklearn")
+HEAVY = (
+    "dask",
+    "distributed",
+    "duckdb",
+    "fsspec",
+    "numpy",
+    "onnx",
+    "onnxruntime",
+    "pandas",
+    "polars",
+    "pyarrow",
+    "scipy",
+    "sklearn",
+    "sympy",
+)
+OPTIONAL = ("dask", "distributed", "duckdb", "fsspec", "onnxruntime", "pandas", "polars", "sklearn")
 
 BLOCKED_IMPORTS = f"""
 import importlib, pkgutil, sys

@@ -26,7 +26,9 @@ Why = Literal[
 ]
 
 # What of a declared test set can move a number. Its name and what is said of its composition cannot.
-_SAMPLES = ("source", "target", "image", "audio", "corpus", "selection", "stratify_by", "seed", "fields", "class_names")
+_SAMPLES = (
+    "source", "target", "image", "audio", "corpus", "selection", "stratify_by", "seed", "fields", "class_names", "part",
+)  # fmt: skip
 # Who answered the same samples beside whom.
 _BESIDE = ("sweep", "host_id", "workload", "model", "model_sha256", "scenario")
 _FROM_SCORES = frozenset(

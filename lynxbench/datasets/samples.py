@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,6 +23,7 @@ from lynxbench.specs.base import did_you_mean
 from lynxbench.specs.load import locate
 from lynxbench.specs.rubric import Rubric, TestSet, View
 from lynxbench.specs.scheme import Calibration
+from lynxbench.specs.tuned import Part
 
 
 @dataclass(frozen=True)
@@ -180,7 +181,7 @@ def rubric_samples(rubric: Rubric, file: Path, declared_in: Path, size: str = "s
         # The right document is a query's source: queries for one document are not independent either.
         corpus, sources = _documents(rubric, declared_in), answers.pop("targets").astype(np.str_)
         _all_there(sources, corpus, choice)
-    return Samples(
+    whole = Samples(
         ids=np.concatenate([np.char.add(ids, f"/{view.name}" if repeat > 1 else "") for view in declared.views]),
         source_ids=np.tile(sources, repeat),
         inputs=seen,
@@ -189,6 +190,16 @@ def rubric_samples(rubric: Rubric, file: Path, declared_in: Path, size: str = "s
         corpus=corpus,
         **{name: np.concatenate([column] * repeat) for name, column in answers.items()},
     )
+    return whole if declared.part is None else _part(whole, declared.part, rubric.strata, declared_in)
+
+
+def _part(whole: Samples, part: Part, strata: Sequence[str], declared_in: Path) -> Samples:
+    from lynxbench.datasets.parting import part_of
+
+    try:
+        return part_of(whole, part, strata)
+    except ValueError as error:
+        raise DeclarationError([Problem(str(declared_in), "test_set.part.share", str(error))]) from None
 
 
 def calibration_samples(calibration: Calibration, file: Path, declared_in: Path, task: str) -> Samples:

@@ -17,6 +17,7 @@ class TensorFacts:
     """An activation: as fp32 computes it over the test samples, and how far the candidate's is from it.
 
     producer         the op type that computes it; ``input`` for an input of the graph
+    node, readers    the node that computes it, and those that read it: it is in float once all of them are left there
     sqnr_db, cosine  of the candidate's values against fp32's, errors of earlier layers included; None where the
                      candidate has no such tensor
     low, high, kurtosis, p999  over all values; kurtosis is 3 for a normal distribution, p999 the magnitude that 99.9 %
@@ -45,6 +46,8 @@ class TensorFacts:
     worst_stratum: str | None = None
     worst_outside_share: float | None = None
     distance: float | None = None
+    node: str = ""
+    readers: tuple[str, ...] = ()
 
     @property
     def largest(self) -> float:
@@ -80,7 +83,7 @@ class WeightFacts:
     outlier_ratio: float | None
     scales: int | None
     sqnr_db: float | None
-    bulk_sqnr_db: float | None
+    bulk_sqnr_db: float | None = None
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -89,6 +89,7 @@ def observe(prepared: Any, artifact: Any, test: Batches, calibration: Batches | 
     twins, ends = pairs(prepared, artifact), represented(artifact)
     producers = {name: node.op_type for node in prepared.graph.node for name in node.output}
     ranges = {name: ends.get(twin.removesuffix("_DequantizeLinear_Output")) for name, twin in twins.items()}
+    nodes = {name: node.name for node in prepared.graph.node for name in node.output}
     strata = _Strata(test)
     facts = _inputs(prepared, artifact, ends, test, calibration, strata)
     for names in _chunks(prepared, list(twins), next(iter(test)).feed):
@@ -116,7 +117,11 @@ def observe(prepared: Any, artifact: Any, test: Batches, calibration: Batches | 
             for name in names
             if seen[name].moments.n
         ]
-    return facts
+    readers: dict[str, list[str]] = {}
+    for node in prepared.graph.node:
+        for name in dict.fromkeys(node.input):
+            readers.setdefault(name, []).append(node.name)
+    return [replace(one, node=nodes.get(one.name, ""), readers=tuple(readers.get(one.name, ()))) for one in facts]
 
 
 def _inputs(

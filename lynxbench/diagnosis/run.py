@@ -61,7 +61,6 @@ class Diagnosis:
     test_set_n: int
     calibration_samples: int
     scores: Scores
-    loss: float | None
     findings: tuple[Finding, ...]
     tensors: tuple[TensorFacts, ...]
     weights: tuple[WeightFacts, ...]
@@ -73,6 +72,7 @@ class Diagnosis:
     time_reason: str | None = None
     sensitivity: Sensitivity | None = None
     sensitivity_reason: str | None = None
+    loss: float | None = None
 
 
 def diagnose(

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from lynxbench.datasets.samples import Samples
+from lynxbench.datasets.parting import taken
 from lynxbench.datasets.selection import select
 from lynxbench.errors import UsageError
 from lynxbench.records.declarations import kept_suite
@@ -154,17 +152,3 @@ def _part_of(material: Material, resolved: ResolvedSuite, workload: str, most: i
     # Calibration sets stay whole, as the candidate is built on them.
     calibrations = {key: one for key, one in material.calibrations.items() if key[0] == workload}
     return Material(material.models, {workload: replace(test_set, samples=everything)}, calibrations)
-
-
-def taken(samples: Samples, index: npt.NDArray[np.int64]) -> Samples:
-    """The samples at `index`; what a retrieval searches stays whole."""
-    columns: dict[str, Any] = {
-        field.name: None if (column := getattr(samples, field.name)) is None else column[index]
-        for field in fields(samples)
-        if field.name not in ("strata", "corpus")
-    }
-    return Samples(
-        **columns,
-        strata={name: column[index] for name, column in samples.strata.items()},
-        corpus=samples.corpus,
-    )

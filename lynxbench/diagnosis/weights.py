@@ -12,7 +12,7 @@ from lynxbench.diagnosis.facts import WeightFacts
 from lynxbench.diagnosis.streaming import Error
 
 # Ops whose second input is a weight, and the axis of its output channels.
-_CHANNEL_AXIS = {"Conv": 0, "ConvTranspose": 1, "MatMul": -1, "Gemm": 1}
+CHANNEL_AXIS = {"Conv": 0, "ConvTranspose": 1, "MatMul": -1, "Gemm": 1}
 # A singular value decomposition of more takes seconds: the rank is then left out.
 MOST_FOR_RANK = 2_000_000
 
@@ -55,14 +55,14 @@ def weight_facts(prepared: Any, artifact: Any) -> Iterator[WeightFacts]:
     quantized = {tensor.name: tensor for tensor in artifact.graph.initializer}
     seen = set()
     for node in prepared.graph.node:
-        if node.op_type not in _CHANNEL_AXIS or len(node.input) < 2:
+        if node.op_type not in CHANNEL_AXIS or len(node.input) < 2:
             continue
         name = node.input[1]
         if name in seen or name not in constants or len(constants[name].dims) < 2:
             continue
         seen.add(name)
         values = numpy_helper.to_array(constants[name]).astype(np.float32)
-        axis = _CHANNEL_AXIS[node.op_type]
+        axis = CHANNEL_AXIS[node.op_type]
         if node.op_type == "Gemm" and any(item.name == "transB" and item.i for item in node.attribute):
             axis = 0
         channels = np.moveaxis(values, axis, 0).reshape(values.shape[axis], -1)

@@ -30,8 +30,7 @@ def prepared_model(
     """
     import onnx
 
-    key = digest_of({"method_version": METHOD_VERSION, "prepared": model_sha256, "libraries": libraries()})
-    path = None if cache_dir is None else cache_dir / f"{key}.prepared"
+    path = None if cache_dir is None else _kept_at(model_sha256, cache_dir)
     content = None if path is None else kept(path, on_damage)
     said = None if path is None or content is None else kept(path.with_suffix(".remarks"), on_damage)
     if content is not None and said is not None:
@@ -44,6 +43,19 @@ def prepared_model(
         keep(path.with_suffix(".remarks"), json.dumps(notes).encode())
         keep(path, model.SerializeToString(deterministic=True))
     return model, notes
+
+
+def kept_model(model_sha256: str, cache_dir: Path) -> Any | None:
+    """The prepared onnx.ModelProto of a model, where `cache_dir` holds it."""
+    import onnx
+
+    content = kept(_kept_at(model_sha256, cache_dir), ignored)
+    return None if content is None else onnx.load_from_string(content)
+
+
+def _kept_at(model_sha256: str, cache_dir: Path) -> Path:
+    key = digest_of({"method_version": METHOD_VERSION, "prepared": model_sha256, "libraries": libraries()})
+    return cache_dir / f"{key}.prepared"
 
 
 def _prepare(model_path: Path, folder: Path, notes: list[str]) -> Any:

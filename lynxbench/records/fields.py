@@ -115,6 +115,26 @@ SECTIONS: tuple[Section, ...] = (
         ),
     ),
     Section(
+        "Tuning",
+        (
+            Field(
+                "tuning_tried_n",
+                "int64",
+                "candidates that were compared to find this scheme, it included; null: not tuned",
+                "",
+                check="positive",
+            ),
+            Field("tuning_picked", "bool", "it was picked on the tuning samples alone; false: measured beside it"),
+            Field("tuning_split", "string", "which samples it was picked on: share, seed and digest, as JSON"),
+            Field("tuning_n", "int64", "samples that it was picked on", "samples", check="positive"),
+            Field("tuning_untouched", "bool", "none of them is scored in this row"),
+            Field("tuning_limit_s", "float64", "declared budget of the search", "s", check="positive"),
+            Field("tuning_spent_s", "float64", "what the search took", "s", check="non-negative"),
+            Field("tuning_max_loss", "float64", "loss that the search allowed", "", check="non-negative"),
+            *interval("tuning_loss", "its loss on the tuning samples: flattered, as it was picked by it", ""),
+        ),
+    ),
+    Section(
         "Executor",
         (
             Field("executor", "string", "name of the executor", need="always"),

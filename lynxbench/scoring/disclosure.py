@@ -66,6 +66,8 @@ def disclosure_fields(record: Mapping[str, Any]) -> dict[str, Any]:
 
 def _task(record: Mapping[str, Any]) -> Item:
     needed = ("task", "rubric", "rubric_version", "rubric_digest", "test_set", "test_set_digest")
+    if record.get("tuning_untouched") is False:
+        return Item("task", False, "the scheme was picked on samples that are scored here")
     said = f"{record.get('task')} by {record.get('rubric')} {record.get('rubric_version')}"
     return _item("task", record, (*needed, "test_set_composition", "test_set_n"), said)
 

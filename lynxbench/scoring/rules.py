@@ -63,7 +63,9 @@ def planned_answers(rubric: Rubric) -> tuple[int, float | None]:
     """
     use = rubric.primary
     views = [view for view in rubric.test_set.views if view.name in use.on.get("view", (view.name,))]
-    n = rubric.test_set.count * len(views)
+    part = rubric.test_set.part
+    asked = 1.0 if part is None else part.share if part.which == "tuning" else 1 - part.share
+    n = round(rubric.test_set.count * asked) * len(views)
     known = METRICS.get(use.metric)
     if known is None or known.statistic is not share or n == 0:
         return n, None

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from lynxbench.specs.base import Name, Spec
 from lynxbench.specs.data import AudioFiles, ImageFiles, one_origin
+from lynxbench.specs.tuned import Part
 
 TaskName = Literal[
     "image-classification",
@@ -95,11 +96,18 @@ class TestSet(Spec):
     )
     class_names: tuple[str, ...] = Field(default=(), description="label 0, 1, … in words")
     views: tuple[View, ...] = Field(default=(View(name="clean"),), min_length=1)
+    part: Part | None = Field(default=None, description="only a part of the samples, the rest of which is for tuning")
 
     @model_validator(mode="after")
     def _one_origin(self) -> Self:
         one_origin(self.source, self.target)
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_what_came_later(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """`part` is written only where given: a rubric without it keeps its digest."""
+        whole: dict[str, Any] = serialize(self)
+        return {name: value for name, value in whole.items() if name != "part" or value is not None}
 
 
 class MetricUse(Spec):

@@ -24,6 +24,7 @@ from lynxbench.specs.scheme_options import (
     WeightType,
     filled,
 )
+from lynxbench.specs.tuned import Tuned
 
 __all__ = ["Calibration", "CalibrationMethod", "OpTypes", "Scheme", "SchemeKind"]
 
@@ -76,6 +77,7 @@ class Scheme(Spec):
         description="weights-only, rtn and gptq: least precision of the products: 1 float32, 2 float16, 3 bfloat16, "
         "4 int8; the provider's choice when left out",
     )
+    tuned: Tuned | None = Field(default=None, description="how it was picked, where `lynxbench tune` did; no option")
 
     @model_validator(mode="before")
     @classmethod
@@ -85,7 +87,8 @@ class Scheme(Spec):
 
     @model_validator(mode="after")
     def _only_options_that_matter(self) -> Self:
-        given = {name for name in type(self).model_fields if getattr(self, name) is not None} - {"name", "kind"}
+        given = {name for name in type(self).model_fields if getattr(self, name) is not None}
+        given -= {"name", "kind", "tuned"}
         useless = sorted(given - OPTIONS[self.kind])
         if useless:
             allowed = ", ".join(sorted(OPTIONS[self.kind])) or "none"
@@ -118,7 +121,9 @@ class Scheme(Spec):
     def options(self) -> dict[str, Any]:
         """Every option in effect, without the name: what the artifact depends on."""
         return {
-            key: value for key, value in self.model_dump(mode="json").items() if key != "name" and value is not None
+            key: value
+            for key, value in self.model_dump(mode="json").items()
+            if key not in ("name", "tuned") and value is not None
         }
 
     @property

@@ -17,11 +17,14 @@ from lynxbench.records.schema import SCHEMA_VERSION
 from lynxbench.records.scored import score_fields
 from lynxbench.scoring import Scores, disclosure_fields
 from lynxbench.specs.resolve import ResolvedSuite
+from lynxbench.specs.rubric import Rubric
+from lynxbench.specs.scheme import Scheme
 from lynxbench.sweep.plan import Cell, Deployment, Group, Skip
 from lynxbench.sweep.prepare import Material
 from lynxbench.sweep.timing import invalid_load, timing_fields
 
 if TYPE_CHECKING:
+    from lynxbench.datasets.predictions import Predictions
     from lynxbench.sweep.artifacts import Artifact
     from lynxbench.sweep.group import Seat
 
@@ -43,9 +46,14 @@ class Context:
     node: str | None = None  # this machine's name in a fleet
 
 
-def predictions_id(group: Group, cell: Cell) -> str:
-    """The key of a candidate's answers: the same for every scenario at the same declared batch size."""
-    return hashlib.sha256(f"{group.workload.name}\0{cell.candidate_id}".encode()).hexdigest()[:16]
+def predictions_id(context: Context, cell: Cell, predictions: Predictions) -> str:
+    """The key of a candidate's answers, which they decide themselves: the same for every scenario at one batch size.
+
+    Another host, or another run on this one, may answer otherwise: such answers neither replace these nor pass for
+    them.
+    """
+    whose = f"{context.group.workload.name}\0{cell.candidate_id}\0{predictions.fingerprint}"
+    return hashlib.sha256(whose.encode()).hexdigest()[:16]
 
 
 def skipped_record(context: Context, cell: Cell, skip: Skip) -> Record:
@@ -97,8 +105,13 @@ def _measured(context: Context, cell: Cell, seat: Seat, scores: Scores, result: 
         **score_fields(scores, is_reference=cell.is_reference),
         "status": status,
         "reason": seat.opened["reason"] if status != "ok" else None,
-        "warnings": [*_quantizer_notes(seat.artifact), *_saturation(context, cell.deployment), *warnings],
-        "predictions_id": predictions_id(context.group, cell),
+        "warnings": [
+            *_quantizer_notes(seat.artifact),
+            *_saturation(context, cell.deployment),
+            *_flattered(context, cell.deployment.scheme),
+            *warnings,
+        ],
+        "predictions_id": predictions_id(context, cell, seat.predictions[seat.batch_size(cell.scenario)]),
         "part": context.part,
         "recheck_difference": seat.rechecked[cell.scenario.name],
         "artifact_sha256": seat.artifact.sha256,
@@ -119,6 +132,18 @@ def _saturation(context: Context, deployment: Deployment) -> list[dict[str, str]
         return []
     caution = Caution.PRODUCTS_SATURATE
     return [{"code": caution.value, "advice": caution.advice}]
+
+
+def _flattered(context: Context, scheme: Scheme) -> list[dict[str, str]]:
+    """What a reader must know where a scheme is scored on samples that it was picked on."""
+    part = context.resolved.rubrics[context.group.workload.name].spec.test_set.part
+    if scheme.tuned is None or scheme.tuned.spared_by(part, context.resolved.suite.protocol.test_set):
+        return []
+    advice = (
+        f"The scheme was picked among {scheme.tuned.tried} on samples that may be scored here: its loss is flattered. "
+        "Ask the untouched part (test_set.part), at the size that was tuned on."
+    )
+    return [{"code": "tuned_on_these_samples", "advice": advice}]
 
 
 def _declared(context: Context, cell: Cell) -> dict[str, Any]:
@@ -163,6 +188,7 @@ def _declared(context: Context, cell: Cell) -> dict[str, Any]:
         "scheme_kind": deployment.scheme.kind,
         "scheme_options": json.dumps(deployment.scheme.options(), sort_keys=True),
         **_calibration(context, deployment),
+        **_tuning(deployment.scheme, rubric.spec, suite.protocol.test_set),
         "executor": executor.spec.name,
         "executor_digest": executor.digest,
         "provider": executor.spec.provider,
@@ -196,8 +222,37 @@ def _calibration(context: Context, deployment: Deployment) -> dict[str, Any]:
     }
 
 
+def _tuning(scheme: Scheme, rubric: Rubric, size: str) -> dict[str, Any]:
+    """How the scheme was picked, where it was."""
+    tuned = scheme.tuned
+    if tuned is None:
+        return {}
+    return {
+        "tuning_tried_n": tuned.tried,
+        "tuning_picked": tuned.picked,
+        "tuning_split": json.dumps(tuned.split(), sort_keys=True),
+        "tuning_n": tuned.samples,
+        "tuning_untouched": tuned.spared_by(rubric.test_set.part, size),
+        "tuning_limit_s": tuned.time_limit_s,
+        "tuning_spent_s": tuned.spent_s,
+        "tuning_max_loss": tuned.max_loss,
+        "tuning_loss": tuned.loss,
+        "tuning_loss_low": tuned.loss_low,
+        "tuning_loss_high": tuned.loss_high,
+    }
+
+
+def host_id(host: HostFacts) -> str:
+    """The host's fingerprint: a digest of what its records say of it, without its load."""
+    return hashlib.sha256(json.dumps(_facts(host), sort_keys=True).encode()).hexdigest()[:16]
+
+
 def _host(host: HostFacts) -> dict[str, Any]:
-    facts = {
+    return {"host_id": host_id(host), **_facts(host), "load_1min": host.load_1min}
+
+
+def _facts(host: HostFacts) -> dict[str, Any]:
+    return {
         "cpu": host.cpu_model,
         "isa_flags": list(host.isa_flags),
         "cores_logical": host.logical_cores,
@@ -209,8 +264,6 @@ def _host(host: HostFacts) -> dict[str, Any]:
         "kernel": host.kernel,
         "python": host.python,
     }
-    host_id = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
-    return {"host_id": host_id, **facts, "load_1min": host.load_1min}
 
 
 def _opened(seat: Seat) -> dict[str, Any]:
