@@ -55,7 +55,13 @@ def document(found: Diagnosis) -> dict[str, Any]:
     """All that was found, for programs and for `leaderboard build --diagnosis`: causes first."""
     plain_values = asdict(found)
     causes = [
-        {**asdict(finding), "cause": finding.cause.value, "advice": finding.cause.advice} for finding in found.findings
+        {
+            **asdict(finding),
+            "cause": finding.cause.value,
+            "is_about_time": finding.cause.is_about_time,
+            "advice": finding.cause.advice,
+        }
+        for finding in found.findings
     ]
     about = {"format": FORMAT, "lynxbench_version": __version__}
     return {**about, "causes": causes, **{key: value for key, value in plain_values.items() if key != "findings"}}
@@ -64,7 +70,7 @@ def document(found: Diagnosis) -> dict[str, Any]:
 def _print(found: Diagnosis) -> None:
     to = console()
     _head(to, found)
-    _causes(to, found.findings)
+    _causes(to, found.findings, found.loss)
     for title, table in (
         ("where the loss comes from, what costs most first", sensitivity_table(found.sensitivity)),
         ("tensors, those furthest from fp32 first", tensor_table(found.tensors)),
@@ -101,11 +107,13 @@ def _head(to: Console, found: Diagnosis) -> None:
     )
 
 
-def _causes(to: Console, findings: Sequence[Finding]) -> None:
+def _causes(to: Console, findings: Sequence[Finding], loss: float | None) -> None:
     to.print()
     if not findings:
         say(to, ["No cause found: nothing that was looked at is beyond its threshold."], mark="")
         return
+    if loss is not None and loss <= 0 and not all(finding.cause.is_about_time for finding in findings):
+        say(to, ["On these samples it lost nothing: what is found about accuracy is a risk, no cause."], mark="")
     for number, finding in enumerate(findings, 1):
         kind = "time" if finding.cause.is_about_time else "accuracy"
         say(to, [f"{finding.cause.value} ({kind}): {finding.where}"], mark=f"{number}. ")

@@ -77,7 +77,11 @@ class Finding:
 
 @dataclass(frozen=True)
 class Evidence:
-    """Everything that causes are concluded from. `saturates`: u8 × s8 products may be cut off on this host."""
+    """Everything that causes are concluded from.
+
+    saturates         u8 × s8 products may be cut off on this host
+    other_types_time  of the same scheme with uint8 activations, where the candidate's are int8
+    """
 
     scheme: Scheme
     tensors: Sequence[TensorFacts]
@@ -88,3 +92,4 @@ class Evidence:
     on_x86: bool
     time: TimeFacts | None = None
     reference_time: TimeFacts | None = None
+    other_types_time: TimeFacts | None = None

@@ -83,7 +83,7 @@ class WeightFacts:
     outlier_ratio: float | None
     scales: int | None
     sqnr_db: float | None
-    bulk_sqnr_db: float | None
+    bulk_sqnr_db: float | None = None
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,7 @@ class Diagnosis:
     candidate_id  as records have it: of model, scheme, calibration, executor and batch size
     rubric, cpu   name and version; what it was diagnosed on
     samples       test samples that were looked at, of `test_set_n` that the rubric has; `calibration_samples` likewise
+    loss          of the primary metric, positive is worse
     scores        by the rubric, on those samples alone: wider intervals than a sweep's
     op_types      op type → nodes whose output the candidate quantizes
     time, reference_time  None where no profile could be taken, with `time_reason`
@@ -71,6 +72,7 @@ class Diagnosis:
     time_reason: str | None = None
     sensitivity: Sensitivity | None = None
     sensitivity_reason: str | None = None
+    loss: float | None = None
 
 
 def diagnose(
@@ -147,7 +149,8 @@ class _Look:
         self._meter.step("comparing kernels and batches")
         kernels = from_plain(KernelFacts, self._ask("kernels", batch_size=BATCH_SIZE))
         self._meter.step("profiling")
-        own_time, reference_time, reason = self._times()
+        times, reason = self._times()
+        own_time, reference_time, other_types_time = (*times, None, None, None)[:3]
         host = host_facts()
         evidence = Evidence(
             scheme=subject.cell.deployment.scheme,
@@ -159,6 +162,7 @@ class _Look:
             on_x86=platform.machine().lower() in {"x86_64", "amd64"},
             time=own_time,
             reference_time=reference_time,
+            other_types_time=other_types_time,
         )
         sensitivity, sensitivity_reason = self._sensitivity(candidate, reference, tensors)
         return Diagnosis(
@@ -172,6 +176,7 @@ class _Look:
             test_set_n=subject.test_set_n,
             calibration_samples=self._calibration_n(),
             scores=scores,
+            loss=scores.primary.loss,
             findings=find_causes(evidence),
             tensors=tensors,
             weights=weights,
@@ -214,29 +219,39 @@ class _Look:
     def _answers_in(self, scheme: Scheme, timeout_s: float) -> Predictions:
         """Predictions of the model in another scheme of the candidate's kind; its file is not kept."""
         file, begun = self._setting.work / "trial.onnx", time.monotonic()
-        self._ask(
-            "build", timeout_s, scheme=scheme.model_dump_json(), calibration=self._calibration_request(), out=str(file)
-        )
+        self._build(scheme, file, timeout_s)
         left_s = max(0.0, timeout_s - (time.monotonic() - begun))
         return self._answers(self._subject.cell, file, left_s)
 
-    def _times(self) -> tuple[TimeFacts | None, TimeFacts | None, str | None]:
-        """The candidate's and the reference's profile, or why there is none."""
+    def _times(self) -> tuple[list[TimeFacts], str | None]:
+        """The candidate's and the reference's profile, and that of other types where they may be why; or why none."""
         subject = self._subject
         if subject.cell.deployment.executor != REFERENCE_EXECUTOR:
-            return None, None, "profiles are read of the CPU provider alone"
-        cells = (subject.cell, subject.reference)
+            return [], "profiles are read of the CPU provider alone"
+        files = [
+            [str(self._artifacts[cell].path), cell.deployment.scheme.kind] for cell in (subject.cell, subject.reference)
+        ]
+        scheme = subject.cell.deployment.scheme
         try:
+            if (scheme.activation_type, scheme.weight_type) == ("int8", "int8"):
+                other = self._setting.work / "other-types.onnx"
+                self._build(scheme.model_copy(update={"activation_type": "uint8"}), other)
+                files.append([str(other), scheme.kind])
             answer = self._ask(
                 "profile",
-                artifacts=[[str(self._artifacts[cell].path), cell.deployment.scheme.kind] for cell in cells],
+                artifacts=files,
                 threads=subject.resolved.suite.protocol.threads,
                 batch_size=self._batch_size,
             )
         except CellError as error:
-            return None, None, error.reason
-        mine, before = (_times(one) for one in answer["times"])
-        return mine, before, None
+            return [], error.reason
+        return [_times(one) for one in answer["times"]], None
+
+    def _build(self, scheme: Scheme, file: Path, timeout_s: float | None = None) -> None:
+        """Write the model in another scheme than the candidate's."""
+        self._ask(
+            "build", timeout_s, scheme=scheme.model_dump_json(), calibration=self._calibration_request(), out=str(file)
+        )
 
     def _answers(self, cell: Cell, file: Path | None = None, timeout_s: float | None = None) -> Predictions:
         """What a cell answers, or `file` in its place."""

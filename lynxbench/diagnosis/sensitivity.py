@@ -194,7 +194,7 @@ def with_kept_float(scheme: Scheme, nodes: Sequence[str], op_types: set[str]) ->
 
 
 def ordered(nodes: Sequence[Node], tensors: Sequence[TensorFacts], *, by_node: bool = True) -> list[Attempt]:
-    """Every attempt worth making: op types first, then nodes, each both ways, those with the most noise first.
+    """Every attempt worth making, those with the most noise first: op types alone, then left in float; then nodes.
 
     Noise is what a proxy says: the error's energy over the signal's (SQNR), less that which came in, summed over the
     nodes of a part. It costs nothing, as it was found on the way, and decides nothing but the order.
@@ -210,18 +210,18 @@ def ordered(nodes: Sequence[Node], tensors: Sequence[TensorFacts], *, by_node: b
     for node in nodes:
         by_type.setdefault(node.op_type, []).append(node.name)
     parts = [Part("op-type", op_type, op_type, tuple(names)) for op_type, names in by_type.items()]
+    # All of it is the candidate, and fp32.
+    parts = [part for part in parts if len(part.nodes) < len(nodes)]
     parts.sort(key=lambda part: -sum(added[name] for name in part.nodes))
+    hows: tuple[How, How] = ("alone", "left-in-float")
+    # Each op type alone is soon tried, and says where to look; what to leave in float comes after.
+    found = [Attempt(part, how) for how in hows for part in parts]
     if by_node:
         # The one node of its type has been tried as that type.
         single = [Part("node", one.name, one.op_type, (one.name,)) for one in nodes if len(by_type[one.op_type]) > 1]
-        parts += sorted(single, key=lambda part: -added[part.name])
-    whole = len(nodes)
-    return [
-        Attempt(part, how)
-        for part in parts
-        if len(part.nodes) < whole  # all of it is the candidate, and fp32
-        for how in ("left-in-float", "alone")
-    ]
+        single.sort(key=lambda part: -added[part.name])
+        found += [Attempt(part, how) for part in single for how in hows]
+    return found
 
 
 def _others(everything: Sequence[str], mine: Sequence[str]) -> tuple[str, ...]:

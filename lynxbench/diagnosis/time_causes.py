@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from lynxbench.diagnosis.causes import Cause, Evidence, Finding
+from lynxbench.diagnosis.facts import TimeFacts
 
 # Of the time of a run: what is below a tenth is not why a candidate is slow.
 TIME_SHARE = 0.1
 # Kernels on integers that take longer than those in float whose place they took, beyond the noise of a profile.
 SLOWER_RATIO = 1.5
+
+# Of runs that took turns: more than medians of them move.
+TYPES_RATIO = 1.25
 
 _PRODUCTS = ("Conv", "MatMul", "Gemm")
 _CASTS = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "Cast")
@@ -21,6 +25,7 @@ def time_findings(evidence: Evidence) -> Iterator[Finding]:
     time, reference = evidence.time, evidence.reference_time
     if time is None or reference is None or not time.kernels_ns or not reference.kernels_ns:
         return
+    yield from _other_types(evidence, time)
     if time.run_ns < reference.run_ns:
         return  # it is faster, whatever the profiler, which slows kernels down, says of one of them
     for product in _PRODUCTS:
@@ -51,6 +56,23 @@ def time_findings(evidence: Evidence) -> Iterator[Finding]:
             f"({100 * casts / time.kernels_ns:.0f} %)",
             {"ns": casts, "share": casts / time.kernels_ns, "kernels": float(count)},
         )
+
+
+def _other_types(evidence: Evidence, time: TimeFacts) -> Iterator[Finding]:
+    """The same scheme in the types that x86 is fast with, measured beside it: no guess from the types alone."""
+    other = evidence.other_types_time
+    if other is None or not evidence.on_x86 or time.run_ns < TYPES_RATIO * other.run_ns:
+        return
+    theirs = {op.op_type: op.ns for op in other.ops}
+    worst = max(time.ops, key=lambda op: op.ns - theirs.get(op.op_type, 0.0))
+    yield Finding(
+        Cause.TYPES_OFF_FAST_PATH,
+        worst.op_type,
+        f"with uint8 activations, all else the same, a run takes {other.run_ns / 1e3:.0f} µs instead of "
+        f"{time.run_ns / 1e3:.0f}; {worst.kernels} kernels {worst.op_type} on {worst.reads[0]} take "
+        f"{worst.ns / 1e3:.0f} µs, there {theirs.get(worst.op_type, 0.0) / 1e3:.0f}",
+        {"run_ns": time.run_ns, "other_types_run_ns": other.run_ns},
+    )
 
 
 def _read(reads: Sequence[str]) -> list[str]:

@@ -32,6 +32,7 @@ class ShownCause(_Read):
     said: str
     advice: str
     others: tuple[str, ...] = ()
+    is_about_time: bool
 
 
 class ShownPart(_Read):
@@ -137,6 +138,7 @@ class ShownDiagnosis(_Read):
     samples: int
     test_set_n: int
     calibration_samples: int
+    loss: float | None
     causes: tuple[ShownCause, ...]
     sensitivity: ShownSensitivity | None
     sensitivity_reason: str | None

@@ -34,3 +34,23 @@ def test_a_folder_without_records(tmp_path: Path) -> None:
     assert ran.code == 2
     assert ran.err == "error: empty holds no records, and no folder in it does\n  try       lynxbench sweep\n"
     assert not (tmp_path / "site").exists()
+
+
+def test_a_diagnosis_lands_on_the_pages_of_its_candidate(starter: Starter, tmp_path: Path) -> None:
+    """The commands of docs/diagnose.md, on fewer samples."""
+    ran = lynxbench(
+        *("diagnose", "starter", "--candidate", "int8-static on fashion-embedder"),
+        *("--samples", "16", "--time-limit", "0", "--json"),
+        home=tmp_path,
+    )
+    assert ran.code == 0, ran.err
+    (tmp_path / "diagnosis.json").write_text(ran.out)
+    built = lynxbench("leaderboard", "build", starter.folder, "--diagnosis", "diagnosis.json", home=tmp_path)
+    assert built.code == 0, built.err
+    # The candidate was measured under one scenario of its batch size.
+    pages = list((tmp_path / "site" / "data").glob("d-*.js"))
+    assert len(pages) == 1
+    assert "1 page with a diagnosis" in built.out
+    wrong = lynxbench("leaderboard", "build", starter.folder, "--diagnosis", "none.json", "--force", home=tmp_path)
+    assert wrong.code == 2
+    assert "none.json" in wrong.err

@@ -132,6 +132,15 @@ def test_a_cause_beyond_its_threshold_and_none_without_it(
     assert find_causes(evidence(**right)) == ()
 
 
+def test_other_types_beside_it_tell_whether_the_types_are_why() -> None:
+    mine = time(80e3, ("Conv", 50e3, "float float"), ("DequantizeLinear", 7e3, "int8 float int8"))
+    fast, alike = time(50e3, ("QLinearConv", 20e3, "uint8 int8")), time(70e3, ("Conv", 45e3, "float float"))
+    # Said of a candidate that is faster than fp32, too: it could be faster still.
+    finding = only(find_causes(evidence(time=mine, other_types_time=fast)), Cause.TYPES_OFF_FAST_PATH)
+    assert (finding.where, finding.numbers["other_types_run_ns"]) == ("Conv", 50e3)
+    assert find_causes(evidence(time=mine, other_types_time=alike)) == ()
+
+
 def test_types_off_the_fast_path_are_so_on_x86_alone() -> None:
     slow = time(150e3, ("QLinearMatMul", 120e3, "int8 float int8 int8 float int8"))
     assert only(find_causes(evidence(time=slow, on_x86=False)), Cause.SLOW_INTEGER_KERNEL)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from pathlib import Path
 
 import numpy as np
@@ -241,6 +242,14 @@ def test_a_convolutional_network_with_dynamic_scales_names_convinteger(tmp_path:
     assert diagnosis.kernels.fp32_batch_sqnr_db > 100
     # One calibration set fewer to be scored, and none to compare with.
     assert all(one.distance is None for one in diagnosis.tensors)
+
+
+@pytest.mark.skipif(platform.machine().lower() not in {"x86_64", "amd64"}, reason="other processors are fast with int8")
+def test_signed_types_on_x86_are_named_by_what_the_others_take(tmp_path: Path) -> None:
+    diagnosis = diagnosed(images(tmp_path), "signed (train) on resnet")
+    finding = found(diagnosis)[Cause.TYPES_OFF_FAST_PATH]
+    assert finding.where in {op.op_type for op in diagnosis.time.ops}  # type: ignore[union-attr]
+    assert "uint8 activations" in finding.said
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from lynxbench.datasets.predictions import Predictions
 from lynxbench.diagnosis.facts import TensorFacts
 from lynxbench.diagnosis.parts import quantized_nodes
 from lynxbench.diagnosis.run import diagnose
-from lynxbench.diagnosis.sensitivity import NOTHING_ALONE, Node, Sensitivity, find_sensitivity, ordered
+from lynxbench.diagnosis.sensitivity import NOTHING_ALONE, Attempt, Node, Sensitivity, find_sensitivity, ordered
 from lynxbench.diagnosis.subject import subject, suite_of
 from lynxbench.errors import CellError
 from lynxbench.quantization.prepare import prepared_model
@@ -122,13 +122,26 @@ def test_one_that_is_cut_off_was_not_tried_and_the_limit_holds() -> None:
     assert machine.now == pytest.approx(107.0)
 
 
+def names(attempts: list[Attempt], kind: str) -> list[str]:
+    return list(dict.fromkeys(one.part.name for one in attempts if one.part.kind == kind))
+
+
 def test_a_proxy_orders_the_search_op_types_first() -> None:
-    assert [one.part.name for one in ordered(NODES, ())[::2]] == ["MatMul", "Softmax", "Add", "a", "b", "d", "e"]
-    noisy = (replace(TENSOR, name="tb", sqnr_db=30.0), replace(TENSOR, name="tc", sqnr_db=0.0),
-             replace(TENSOR, name="td", sqnr_db=0.0), replace(TENSOR, name="te", sqnr_db=-3.0))  # fmt: skip
-    # Softmax takes all of the signal away, e as much again, and what d passes on is not its own.
-    assert [one.part.name for one in ordered(NODES, noisy)[::2]] == ["Softmax", "Add", "MatMul", "e", "b", "a", "d"]
-    assert [one.part.name for one in ordered(NODES, noisy, by_node=False)[::2]] == ["Softmax", "Add", "MatMul"]
+    plain = ordered(NODES, ())
+    assert (names(plain, "op-type"), names(plain, "node")) == (["MatMul", "Softmax", "Add"], ["a", "b", "d", "e"])
+    # Each op type alone, then each left in float, then nodes both ways.
+    assert [one.how for one in plain[:6]] == ["alone"] * 3 + ["left-in-float"] * 3
+    assert [one.how for one in plain[6:]] == ["alone", "left-in-float"] * 4
+    noisy = (
+        replace(TENSOR, name="tb", sqnr_db=30.0),
+        replace(TENSOR, name="tc", sqnr_db=0.0),
+        replace(TENSOR, name="td", sqnr_db=0.0),
+        replace(TENSOR, name="te", sqnr_db=-3.0),
+    )
+    # Softmax takes all of the signal away, e nearly as much again, and what d passes on is not its own.
+    found = ordered(NODES, noisy)
+    assert (names(found, "op-type"), names(found, "node")) == (["Softmax", "Add", "MatMul"], ["e", "b", "a", "d"])
+    assert names(ordered(NODES, noisy, by_node=False), "node") == []
     assert ordered(NODES[:1], ()) == []  # all of it is the candidate, and fp32
 
 

@@ -19,7 +19,9 @@
   const causes = (found) => {
     if (!found.causes.length) return [make("p", {}, "No cause found: nothing that was looked at is beyond its threshold.")];
     const others = (one) => (one.others.length ? make("p", { class: "about" }, `Also at ${one.others.slice(0, 3).join(", ")}${one.others.length > 3 ? ` and ${one.others.length - 3} more` : ""}.`) : null);
+    const risk = known(found.loss) && found.loss <= 0 && found.causes.some((one) => !one.is_about_time);
     return [
+      risk ? make("p", { class: "note" }, "On these samples it lost nothing: what is found about accuracy is a risk, no cause.") : null,
       make("ol", { class: "causes" }, ...found.causes.map((one) => make("li", {}, make("p", {}, make("strong", {}, one.cause.replaceAll("_", " ")), " at ", make("code", {}, one.where), `: ${one.said}.`), others(one), make("p", {}, make("em", {}, "Try: "), one.advice)))),
     ];
   };
