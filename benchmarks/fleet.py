@@ -34,7 +34,7 @@ from lynxbench.execution import host_facts
 from lynxbench.records.store import ResultStore, statuses
 from lynxbench.sweep.fleet.arrivals import checked_status
 from lynxbench.sweep.fleet.coordinator import Coordinator
-from lynxbench.sweep.fleet.joining import hush
+from lynxbench.sweep.fleet.joining import hush, quiet
 from lynxbench.sweep.fleet.messages import FinishedCell, pieces
 from lynxbench.sweep.fleet.node import EXTENSION, HOST_RESOURCE, Node, NodeInfo
 from lynxbench.sweep.fleet.orders import Job, Order
@@ -146,10 +146,9 @@ def _leaves(schema: Any) -> list[str]:
 
 async def _sleepers(scheduler: str, first: int, count: int) -> None:
     """Many nodes in this process, until the scheduler ends."""
-    import dask
     from distributed import Worker
 
-    dask.config.set({"distributed.worker.profile.enabled": False, "distributed.admin.system-monitor.interval": "60s"})
+    quiet()
     facts = host_facts()
 
     async def one(number: int) -> Any:
