@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import math
 import random
 import resource
 import subprocess
@@ -34,7 +35,7 @@ from lynxbench.execution import host_facts
 from lynxbench.records.store import ResultStore, statuses
 from lynxbench.sweep.fleet.arrivals import checked_status
 from lynxbench.sweep.fleet.coordinator import Coordinator
-from lynxbench.sweep.fleet.joining import hush
+from lynxbench.sweep.fleet.joining import hush, quiet
 from lynxbench.sweep.fleet.messages import FinishedCell, pieces
 from lynxbench.sweep.fleet.node import EXTENSION, HOST_RESOURCE, Node, NodeInfo
 from lynxbench.sweep.fleet.orders import Job, Order
@@ -146,10 +147,9 @@ def _leaves(schema: Any) -> list[str]:
 
 async def _sleepers(scheduler: str, first: int, count: int) -> None:
     """Many nodes in this process, until the scheduler ends."""
-    import dask
     from distributed import Worker
 
-    dask.config.set({"distributed.worker.profile.enabled": False, "distributed.admin.system-monitor.interval": "60s"})
+    quiet()
     facts = host_facts()
 
     async def one(number: int) -> Any:
@@ -161,8 +161,8 @@ async def _sleepers(scheduler: str, first: int, count: int) -> None:
         return await worker
 
     workers = []
-    for start in range(first, first + count, 25):
-        workers += await asyncio.gather(*(one(n) for n in range(start, min(start + 25, first + count))))
+    for start in range(first, first + count, 125):
+        workers += await asyncio.gather(*(one(n) for n in range(start, min(start + 125, first + count))))
     print("ready", flush=True)
     await asyncio.gather(*(worker.finished() for worker in workers))
 
@@ -206,9 +206,19 @@ class SimulatedBooks:
 
 
 def simulate(
-    home: Path, *, nodes: int, cells: int, group: int = 5, sleep_s: float = 20.0, merge: bool = True
+    home: Path,
+    *,
+    nodes: int,
+    cells: int,
+    group: int = 5,
+    sleep_s: float = 20.0,
+    merge: bool = True,
+    limit_s: float = math.inf,
 ) -> FleetCost:
-    """Run a whole sweep of `cells` cells on `nodes` nodes that sleep `sleep_s` for each; then `merge` their files."""
+    """Run a sweep of `cells` cells on `nodes` nodes that sleep `sleep_s` for each; then `merge` their files.
+
+    After `limit_s` it is stopped, as by Ctrl-C.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     sleepers: list[subprocess.Popen[str]] = []
@@ -226,7 +236,7 @@ def simulate(
                     raise RuntimeError("simulated nodes did not join")
             books = SimulatedBooks(home / "results", cells, group, sleep_s)
             with books.store.held():
-                return _measured(real.address, real.scheduler_pid, books, nodes, cells, merge)
+                return _measured(real.address, real.scheduler_pid, books, nodes, cells, merge, limit_s)
         finally:
             for process in sleepers:
                 process.kill()
@@ -235,7 +245,7 @@ def simulate(
 
 
 def _measured(
-    address: str, scheduler_pid: int, books: SimulatedBooks, nodes: int, cells: int, merge: bool
+    address: str, scheduler_pid: int, books: SimulatedBooks, nodes: int, cells: int, merge: bool, limit_s: float
 ) -> FleetCost:
     scheduler, own = psutil.Process(scheduler_pid), psutil.Process()
     seen = {"quarter": 0, "peak": 0, "scheduler": 0}
@@ -254,8 +264,9 @@ def _measured(
         client = await Client(address, asynchronous=True, set_as_default=False)
         try:
             coordinator = Coordinator(client, books, every_kind=False, wait_s=60, on_progress=look, task=sleep_group)
-            if not await coordinator.run():
-                raise RuntimeError("the sweep was stopped")
+            stopping = asyncio.get_running_loop().call_later(min(limit_s, 1e6), coordinator.stop)
+            await coordinator.run()
+            stopping.cancel()
         finally:
             await client.close()
 
@@ -285,6 +296,7 @@ def main() -> int:
     parser.add_argument("--cells", type=int, default=10_000)
     parser.add_argument("--group", type=int, default=5, help="cells a group")
     parser.add_argument("--sleep-s", type=float, default=20.0, help="seconds a cell")
+    parser.add_argument("--limit-s", type=float, default=math.inf, help="stop after this long")
     parser.add_argument("--no-merge", action="store_true", help="leave the cells' files as they came")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as home:
@@ -295,17 +307,18 @@ def main() -> int:
             group=asked.group,
             sleep_s=asked.sleep_s,
             merge=not asked.no_merge,
+            limit_s=asked.limit_s,
         )
     print("\n".join(told(cost)))
-    return 0 if cost.kept == cost.cells else 1
+    return 0 if cost.kept == cost.cells or asked.limit_s < math.inf else 1
 
 
 def told(cost: FleetCost) -> list[str]:
     """The figures as lines."""
-    ms = 1000 / cost.cells
+    ms = 1000 / max(cost.kept, 1)
     merged = [] if cost.merge_cpu_s is None else [f"merging at the end: {cost.merge_cpu_s * ms:.2f} ms a cell"]
     return [
-        f"{cost.nodes:,} simulated nodes, {cost.cells:,} cells: {cost.kept:,} kept, in {cost.wall_s:.0f} s",
+        f"{cost.nodes:,} simulated nodes, {cost.cells:,} cells: {cost.kept:,} finished and kept in {cost.wall_s:.0f} s",
         f"coordinator: {cost.coordinator_cpu_s * ms:.2f} ms of processor time a cell, "
         f"{cost.peak_bytes / 1e6:.0f} MB at most ({cost.quarter_bytes / 1e6:.0f} MB at a quarter of the cells)",
         f"scheduler: {cost.scheduler_cpu_s * ms:.2f} ms a cell, {cost.scheduler_peak_bytes / 1e6:.0f} MB at most",

@@ -75,7 +75,7 @@ def kill_nodes(home: Path, kills: int, seed: int = 0) -> FleetSurvived:
             sweep = nodes.sweep(*SWEEP, "--out", str(folder))
             before: dict[str, object] = {}
             for _ in range(min(KILLS_A_SWEEP, kills - done)):
-                name = _in_mid_group(nodes, sweep, dice.uniform(0.5, LONGEST_S))
+                name = _in_mid_group(nodes, sweep, folder, dice)
                 if name is None:
                     break
                 seen = _rows(folder)
@@ -93,15 +93,28 @@ def kill_nodes(home: Path, kills: int, seed: int = 0) -> FleetSurvived:
     return FleetSurvived(kills=done, sweeps=sweeps, **totals)
 
 
-def _in_mid_group(nodes: Fleet, sweep: subprocess.Popen[str], after_s: float) -> str | None:
-    """Wait, then for a node that runs a group's process; None when the sweep has ended."""
-    time.sleep(after_s)
+def _in_mid_group(nodes: Fleet, sweep: subprocess.Popen[str], folder: Path, dice: random.Random) -> str | None:
+    """Wait, half of the times until another cell is finished, then for a node that runs a group's process.
+
+    None when the sweep has ended.
+    """
+    if dice.random() < 0.5:
+        finished = _finished(folder)
+        while sweep.poll() is None and _finished(folder) == finished:
+            time.sleep(0.02)
+        time.sleep(dice.uniform(0, 0.5))
+    else:
+        time.sleep(dice.uniform(0.5, LONGEST_S))
     while sweep.poll() is None:
         for name, node in nodes.nodes.items():
             if node.poll() is None and psutil.Process(node.pid).children():
                 return name
         time.sleep(0.02)
     return None
+
+
+def _finished(folder: Path) -> int:
+    return len(list((folder / "parts").glob("records-*.parquet")))
 
 
 def _rows(folder: Path) -> dict[str, object]:

@@ -108,7 +108,7 @@ SECTIONS = (
         "The real coordinator, scheduler and results folder, and nodes that sleep where they would measure. The bars "
         "are 10 ms of its processor time for each cell and 1 GB; memory should not grow with the records.",
         ("--nodes", "50", "--cells", "500", "--sleep-s", "0.5"),
-        ("--nodes", "1000", "--cells", "10000", "--no-merge"),
+        ("--nodes", "1000", "--cells", "10000", "--no-merge", "--limit-s", "400"),
     ),
     Section(
         "Millions of records",

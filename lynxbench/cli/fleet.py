@@ -30,12 +30,12 @@ def node_start_command(
     """Doctor, join, serve; returns the exit code."""
     from lynxbench.sweep.fleet.joining import default_name, look, node_info, start_node
     from lynxbench.sweep.fleet.run import needs_distributed
+    from lynxbench.sweep.fleet.tls import check_address
 
     needs_distributed()
     if name is not None and not _NAME.fullmatch(name):
         raise UsageError(f"--name {name}: expected letters, digits, '.', '_', '+', '-', at most 64")
-    if "://" not in scheduler:
-        raise UsageError(f"{scheduler}: expected the scheduler's address, e.g. tcp://{scheduler.strip('/')}:8786")
+    check_address(scheduler, tls)
     found = look(executors, names)
     info = node_info(name or default_name(), found)
     if not info.offers:

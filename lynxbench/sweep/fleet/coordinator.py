@@ -25,6 +25,7 @@ from lynxbench.sweep.fleet.orders import RETRIES, Board, Job, Order
 from lynxbench.sweep.fleet.view import FleetProgress
 
 TICK_S = 0.25
+VIEW_S = 0.5
 
 
 class Coordinator:
@@ -61,6 +62,7 @@ class Coordinator:
         self._finished = self._failed = self._total = 0
         self._expected_s = self._done_s = 0.0
         self._begun_s = self._last_host_s = time.monotonic()
+        self._told_s = 0.0
         self._stopping = asyncio.Event()
         self._trouble: BaseException | None = None
 
@@ -255,7 +257,9 @@ class Coordinator:
                     "  try       lynxbench node start SCHEDULER on each host; --set fleet.wait_s=600 waits longer"
                 )
             raise StoreError("every node has gone; what was finished is kept, and the same command goes on")
-        self._on_progress(self._progress())
+        if now - self._told_s > VIEW_S:
+            self._told_s = now
+            self._on_progress(self._progress())
 
     def _check(self) -> None:
         if self._client.status not in ("running", "connecting"):

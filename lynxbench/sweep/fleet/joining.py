@@ -130,6 +130,8 @@ def quiet() -> None:
     dask.config.set(
         {
             "distributed.worker.profile.enabled": False,
+            "distributed.admin.tick.interval": "5s",  # every 20 ms by default
+            "distributed.admin.tick.limit": "1h",
             "distributed.admin.system-monitor.interval": "10s",
             "distributed.admin.system-monitor.disk": False,
             "distributed.worker.memory.target": False,

@@ -31,7 +31,7 @@ from lynxbench.sweep.fleet.messages import FinishedCell
 from lynxbench.sweep.fleet.node import NodeInfo
 from lynxbench.sweep.fleet.orders import Job, Order
 from lynxbench.sweep.fleet.parcel import Packer
-from lynxbench.sweep.fleet.tls import security_of
+from lynxbench.sweep.fleet.tls import check_address, security_of
 from lynxbench.sweep.fleet.view import FleetProgress
 from lynxbench.sweep.hosts import Executors
 from lynxbench.sweep.plan import Cell, Group, Skip, make_plan
@@ -184,6 +184,8 @@ def run_fleet(
     `KeyboardInterrupt` after an interrupt, when everything finished has been written.
     """
     needs_distributed()
+    if on != LOCAL:
+        check_address(on, tls)
     begun = time.monotonic()
     fleet = prepared.resolved.suite.fleet
     if fresh:

@@ -10,6 +10,17 @@ from lynxbench.errors import UsageError
 FILES = {"tls_ca_file": "ca.pem", "cert": "cert.pem", "key": "key.pem"}
 
 
+def check_address(address: str, folder: Path | None) -> None:
+    """Raises `UsageError` unless this is a scheduler's address that goes with `folder`."""
+    protocol, separator, rest = address.partition("://")
+    if not separator or not rest or protocol not in ("tcp", "tls"):
+        raise UsageError(f"{address}: expected the scheduler's address, e.g. tcp://{address.strip('/') or 'HOST'}:8786")
+    if protocol == "tls" and folder is None:
+        raise UsageError(f"{address} speaks TLS\n  try       --tls FOLDER, with {', '.join(FILES.values())} in it")
+    if protocol == "tcp" and folder is not None:
+        raise UsageError(f"--tls {folder}: {address} is without TLS\n  try       tls://{rest}, as the scheduler says")
+
+
 def security_of(folder: Path | None) -> Any:
     """Dask's `Security` for `folder`, encryption required both ways; None without one.
 

@@ -75,7 +75,8 @@ def whole(folder: Path) -> list[Record]:
 def answers(folder: Path) -> dict[str, Any]:
     """What each candidate answered, by candidate."""
     table = read_table(folder, "predictions")
-    rows = {record["candidate_id"]: record["predictions_id"] for record in read_records(folder)}
+    measured = [record for record in read_records(folder) if record["status"] == "ok"]
+    rows = {record["candidate_id"]: record["predictions_id"] for record in measured}
     return {
         candidate: predictions_of(table.filter(table["predictions_id"].to_numpy(zero_copy_only=False) == key)).logits
         for candidate, key in rows.items()
@@ -191,12 +192,16 @@ def test_tls_is_one_option_on_each_side(tmp_path: Path) -> None:
         assert safe.joined("one")["offers"] == ["cpu"]
         ended(safe.sweep(*ONE, "--out", "safe"))
         assert [record["status"] for record in whole(safe.home / "safe")] == ["ok"]
-        bare = subprocess.run(
-            command("sweep", *ONE, "--on", safe.address, "--out", "bare"),
-            cwd=safe.home, env=safe.environment(), capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        assert bare.returncode == 2
-        assert "--tls FOLDER" in bare.stderr
+        # Without it there is no way in, whatever one calls the address.
+        for address, told in (
+            (safe.address, "--tls FOLDER"),
+            (safe.address.replace("tls", "tcp"), "no Dask scheduler"),
+        ):
+            bare = subprocess.run(
+                command("sweep", *ONE, "--on", address, "--out", "bare"),
+                cwd=safe.home, env=safe.environment(), capture_output=True, text=True, check=False,
+            )  # fmt: skip
+            assert (bare.returncode, told in bare.stderr) == (2, True), bare.stderr
 
 
 def certificates(folder: Path) -> None:
@@ -219,7 +224,8 @@ def test_what_is_asked_amiss_is_told(tmp_path: Path) -> None:
         return done.stderr
 
     assert "no Dask scheduler there" in said("sweep", *ONE, "--on", "tcp://127.0.0.1:9")
-    assert "no ca.pem, cert.pem, key.pem there" in said("sweep", *ONE, "--on", "tcp://127.0.0.1:9", "--tls", "tls")
+    assert "no ca.pem, cert.pem, key.pem there" in said("sweep", *ONE, "--on", "tls://127.0.0.1:9", "--tls", "tls")
+    assert "is without TLS" in said("sweep", *ONE, "--on", "tcp://127.0.0.1:9", "--tls", "tls")
     assert "--tls is for --on" in said("sweep", *ONE, "--tls", "tls")
     assert "expected the scheduler's address, e.g. tcp://here:8786" in said("node", "start", "here")
     assert "unknown executor warp" in said("node", "start", "tcp://127.0.0.1:9", "--executor", "warp")
