@@ -71,8 +71,8 @@ def changed(base: Scheme, changes: Sequence[Change]) -> Proposal | None:
 
 
 def single_changes(scheme: Scheme, found: Diagnosis, *, calibrated: bool) -> list[Change]:
-    """Changes worth trying on their own, in order: what answers a cause best, other ways to quantize products, the parts
-    that cost most in float, what else answers a cause, what helps often.
+    """Changes worth trying alone, in order: what answers a cause best, other ways to quantize products, the parts that
+    cost most left in float, what else answers a cause, what helps often.
 
     `calibrated`: there is calibration data, so that a static scheme can be built.
     """
