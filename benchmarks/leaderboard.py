@@ -77,6 +77,7 @@ def main() -> None:
         print(f"{n:,} records: built in {seconds:.1f} s, {processor:.1f} s of them on the processor")
         print(f"peak memory {memory / 1e9:.2f} GB")
         print(f"{len(files):,} files, {size / 1e6:,.0f} MB")
+        print(f"the machine's load meanwhile: {os.getloadavg()[0]:.1f} on {os.cpu_count()} CPUs")
         chromium = shutil.which("chromium")
         if chromium is None:
             print("first draw: not run, no chromium here")

@@ -95,6 +95,22 @@ SECTIONS = (
         ("--kills", "40"),
     ),
     Section(
+        "A fleet whose nodes are killed",
+        "fleet_survival.py",
+        "Three nodes of one machine; one that measures gets SIGKILL with all that it started, and its group is tried "
+        "again. No finished record may be lost or doubled, and no two groups may overlap on a node.",
+        ("--kills", "2"),
+        ("--kills", "20"),
+    ),
+    Section(
+        "A fleet's coordinator",
+        "fleet.py",
+        "The real coordinator, scheduler and results folder, and nodes that sleep where they would measure. The bars "
+        "are 10 ms of its processor time for each cell and 1 GB; memory should not grow with the records.",
+        ("--nodes", "50", "--cells", "500", "--sleep-s", "0.5"),
+        ("--nodes", "1000", "--cells", "10000", "--no-merge"),
+    ),
+    Section(
         "Millions of records",
         "querying.py",
         "A leaderboard's queries over a fleet's records in hive-partitioned Parquet, by `lynxbench query`: they should "
@@ -104,11 +120,24 @@ SECTIONS = (
         ("--records", "5000000"),
     ),
     Section(
+        "A leaderboard of 100,000 records",
+        "leaderboard.py",
+        "A site of made-up records with their latencies: it should build in under a minute, and draw its first page, "
+        "in Chromium with an empty cache, in under a second. Other work on the machine counts in the wall times.",
+        ("--records", "10000"),
+    ),
+    Section(
         "Calibration",
         "calibration.py",
         "Streaming calibration beside ONNX Runtime's own; `wall` and `cpu` are ratios to plain inference.",
     ),
 )
+
+
+def measured_when() -> str:
+    """The day and the load, for a section that was not measured with the rest of the page."""
+    load = host_facts().load_1min
+    return f"{datetime.now(UTC):%d %B %Y}{'' if load is None else f', load {load:.1f}'}"
 
 
 def heading(full: bool) -> str:
@@ -124,9 +153,9 @@ def heading(full: bool) -> str:
 
 
 def sections_of_page() -> dict[str, str]:
-    """The page's sections as they stand, by title."""
-    parts = PAGE.read_text().split("\n## ")[1:] if PAGE.exists() else []
-    return {part.partition("\n")[0]: f"## {part.rstrip()}\n" for part in parts}
+    """The page's heading (under "") and sections as they stand, by title."""
+    first, *parts = PAGE.read_text().split("\n## ") if PAGE.exists() else [""]
+    return {"": first, **{part.partition("\n")[0]: f"## {part.rstrip()}\n" for part in parts}}
 
 
 def main() -> int:
@@ -155,10 +184,12 @@ def main() -> int:
             failed += 1
             lines.append(f"(ended with exit code {running.returncode})")
         text = "\n".join(lines).strip("\n")
-        page[section.title] = f"## {section.title}\n\n{section.about}\n\n```text\n$ {command}\n{text}\n```\n"
+        # What is measured on another day than the rest says so.
+        about = f"{section.about} Measured {measured_when()}." if page.get("") else section.about
+        page[section.title] = f"## {section.title}\n\n{about}\n\n```text\n$ {command}\n{text}\n```\n"
     if arguments.write:
         ordered = [page[section.title] for section in SECTIONS if section.title in page]
-        PAGE.write_text("\n".join([heading(arguments.full), *ordered]))
+        PAGE.write_text("\n".join([page.get("") or heading(arguments.full), *ordered]))
     return 1 if failed else 0
 
 

@@ -158,7 +158,8 @@ def _latencies(records: pa.Table, seed: int) -> pa.Table:
     cells = pa.array(np.repeat(records["cell_id"].to_numpy(), LATENCIES_A_CELL), pa.string())
     return pa.table(
         {
-            "cell_id": cells, "round": pa.array(np.zeros(n, np.int32)), "excluded": pa.array(np.zeros(n, np.bool_)),
+            "cell_id": cells, "round": pa.array(np.zeros(n, np.int32)),
+            "process": pa.array(np.zeros(n, np.int32)), "excluded": pa.array(np.zeros(n, np.bool_)),
             "latency_ns": pa.array(spread.astype(np.int64)), "scheduled_ns": nothing, "issued_ns": nothing,
         }
     )  # fmt: skip

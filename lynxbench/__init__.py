@@ -11,21 +11,24 @@ lynxbench.load("results").dataset("latencies")         # of all folders below, t
 lynxbench.claim("results/starter", "int8-static on fashion-mobilenetv3").sentence
 lynxbench.decide("results/starter", max_loss=0.01, p99_ms=5)[0].best
 lynxbench.rescore("results/starter", "other.toml")     # the same answers, another question
+lynxbench.export_results("results/starter", "croissant", "dataset")
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lynxbench.conclusions.claiming import Claim
     from lynxbench.conclusions.deciding import Decision
+    from lynxbench.conclusions.exchange.terms import Exported
     from lynxbench.conclusions.rescoring import Rescored
     from lynxbench.records.results import Results
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "claim", "decide", "load", "rescore", "sweep"]
+__all__ = ["__version__", "claim", "decide", "export_results", "load", "rescore", "sweep"]
 
 
 def claim(results: str | Path, candidate: str, **only: str | None) -> Claim:
@@ -50,8 +53,23 @@ def decide(results: str | Path, **asked: Any) -> tuple[Decision, ...]:
     return decide_all(results, **asked)
 
 
+def export_results(
+    results: str | Path, format: str, out: str | Path, *, only: Sequence[str] = (), **terms: Any
+) -> Exported:
+    """Write a results folder in a format of others: ``every-eval-ever``, ``hf-eval-results`` or ``croissant``.
+
+    `terms` are what no record knows (``organization="…", license="CC-BY-4.0"``), as `exchange.terms.Terms` has them.
+    Raises `UsageError` for an unknown format, what the format needs to be told, and where `out` is not empty.
+    """
+    from lynxbench.conclusions.exchange.exporting import export
+    from lynxbench.conclusions.exchange.terms import Terms
+    from lynxbench.conclusions.material import material
+
+    return export(material(Path(results)), format, Path(out), Terms(**terms), only)
+
+
 def load(*paths: str | Path) -> Results:
-    """The results in one or more folders: a sweep's, a folder of such folders, or a hive-partitioned Parquet set.
+    """The results in one or more places: a sweep's folder or URL, a folder of those, or a hive-partitioned Parquet set.
 
     Every record is checked (of a set, every file's columns). Raises `StoreError` when a file is damaged, `UsageError`
     when a folder holds no results.

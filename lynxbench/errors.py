@@ -4,7 +4,8 @@
     ├── UsageError                  2   a command or a call was asked in a way that cannot be answered
     │   └── DeclarationError        2   a TOML file, model, data set or option is wrong; carries every problem at once
     ├── StoreError                  3   results could not be written or read (disk full, corrupt file)
-    │   └── FolderBusy              2   another sweep holds the results folder
+    │   ├── FolderBusy              2   another sweep holds the results folder
+    │   └── Unreachable             3   an object store does not answer, which may pass
     ├── FetchError              3   an archive that a suite is made from could not be had
     ├── CellError                   3   one cell could not be measured; becomes a record with a status and a reason
     └── UntrustedInput              4   somebody else's file was refused
@@ -27,6 +28,7 @@ __all__ = [
     "LynxBenchError",
     "Problem",
     "StoreError",
+    "Unreachable",
     "UntrustedInput",
     "UsageError",
 ]
@@ -89,6 +91,10 @@ class FolderBusy(StoreError):
     """Another sweep is writing to this results folder."""
 
     exit_code = 2
+
+
+class Unreachable(StoreError):
+    """An object store or the way to it does not answer; the same may go through later."""
 
 
 class FetchError(LynxBenchError):

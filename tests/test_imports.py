@@ -29,8 +29,22 @@ FLOORS: tuple[frozenset[str], ...] = (
 )
 # Outside the floors: data, the entry point, and the package itself, which offers the verbs in Python.
 OUTSIDE = {"suites", "__main__", "__init__"}
-HEAVY = ("duckdb", "numpy", "onnx", "onnxruntime", "pandas", "polars", "pyarrow", "scipy", "sklearn", "sympy")
-OPTIONAL = ("duckdb", "onnxruntime", "pandas", "polars", "sklearn")
+HEAVY = (
+    "dask",
+    "distributed",
+    "duckdb",
+    "fsspec",
+    "numpy",
+    "onnx",
+    "onnxruntime",
+    "pandas",
+    "polars",
+    "pyarrow",
+    "scipy",
+    "sklearn",
+    "sympy",
+)
+OPTIONAL = ("dask", "distributed", "duckdb", "fsspec", "onnxruntime", "pandas", "polars", "sklearn")
 
 BLOCKED_IMPORTS = f"""
 import importlib, pkgutil, sys

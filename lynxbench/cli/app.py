@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from lynxbench.cli import app_leaderboard, app_results
-from lynxbench.cli.options import Folder, Json
+from lynxbench.cli import app_fleet, app_leaderboard, app_results
+from lynxbench.cli.options import Folder, Json, locations
 
 app = typer.Typer(
     name="lynxbench",
@@ -50,7 +50,14 @@ def sweep(
         typer.Option("--set", metavar="KEY=VALUE", help="change a key of the suite, e.g. protocol.threads=2"),
     ] = None,
     executor: Annotated[list[str] | None, typer.Option(help="run on these instead of the suite's")] = None,
-    out: Annotated[Path | None, typer.Option(help="results folder [default: results/SUITE]")] = None,
+    out: Annotated[
+        str | None, typer.Option(help="results folder, or a URL such as s3://BUCKET/PREFIX [default: results/SUITE]")
+    ] = None,
+    on: Annotated[
+        str | None,
+        typer.Option(metavar="SCHEDULER", help="run on a fleet: tcp://HOST:8786, or local-cluster to try it"),
+    ] = None,
+    tls: app_fleet.Tls = None,
     rubrics: Folder = None,
     executors: Folder = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="show what would be measured, and stop")] = False,
@@ -71,6 +78,8 @@ def sweep(
             assignments=set_ or [],
             executor=executor or [],
             out=out,
+            on=on,
+            tls=tls,
             rubrics=rubrics,
             executors=executors,
             dry_run=dry_run,
@@ -154,6 +163,7 @@ def export(
 
 app_results.add_to(app)
 app.add_typer(app_leaderboard.leaderboard, name="leaderboard")
+app.add_typer(app_fleet.node, name="node")
 
 
 @app.command("list")
@@ -182,14 +192,14 @@ def schema(
 
 @app.command()
 def validate(
-    paths: Annotated[list[Path], typer.Argument(help="suite, rubric or executor TOMLs, or results folders")],
+    paths: Annotated[list[str], typer.Argument(help="suite, rubric or executor TOMLs, or results")],
     rubrics: Folder = None,
     executors: Folder = None,
 ) -> None:
     """Check declarations and results without running anything."""
     from lynxbench.cli.catalogue import validate_command
 
-    raise typer.Exit(validate_command(paths, rubrics=rubrics, executors=executors))
+    raise typer.Exit(validate_command(locations(paths), rubrics=rubrics, executors=executors))
 
 
 @app.command()

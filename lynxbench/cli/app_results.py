@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from lynxbench.cli import app_tuning
-from lynxbench.cli.options import Csv, Folder, Json, Markdown
+from lynxbench.cli.options import Csv, Folder, Json, Markdown, locations
+from lynxbench.records.location import location
 
 
 def add_to(app: typer.Typer) -> None:
@@ -20,11 +21,13 @@ def add_to(app: typer.Typer) -> None:
     app.command()(decide)
     app.command()(rescore)
     app.command()(diagnose)
+    app.command("export-results")(export_results)
     app_tuning.add_to(app)
+    app.command()(compact)
 
 
 def show(
-    results: Annotated[list[Path], typer.Argument(help="results folders, or folders of them")],
+    results: Annotated[list[str], typer.Argument(help="results folders, or folders of them; or their URLs")],
     columns: Annotated[
         str | None,
         typer.Option(help="p50,p99,speed,others,score,delta,worst,size,verdict,first-token,per-token or any field"),
@@ -42,11 +45,11 @@ def show(
     from lynxbench.cli.show import show_command
 
     form = chosen(as_json=json_, as_csv=csv, as_markdown=markdown)
-    raise typer.Exit(show_command(results, columns=columns, only=only or [], form=form))
+    raise typer.Exit(show_command(locations(results), columns=columns, only=only or [], form=form))
 
 
 def compare(
-    results: Annotated[list[Path], typer.Argument(help="two results folders, before and after; one with --by")],
+    results: Annotated[list[str], typer.Argument(help="two results folders, before and after; one with --by")],
     by: Annotated[
         str | None, typer.Option(help="host, lynxbench_version, onnxruntime_version or executor: within one set")
     ] = None,
@@ -71,7 +74,7 @@ def compare(
 
     raise typer.Exit(
         compare_command(
-            results,
+            locations(results),
             by=by,
             between=between or [],
             max_loss=max_loss,
@@ -88,7 +91,7 @@ def query(
         str | None, typer.Argument(help="a SELECT over the tables records, predictions and latencies")
     ] = None,
     results: Annotated[
-        list[Path] | None, typer.Argument(help="results folders, or folders of them [default: results]")
+        list[str] | None, typer.Argument(help="results folders, or folders of them [default: results]")
     ] = None,
     schema: Annotated[bool, typer.Option("--schema", "--tables", help="list every column and what it means")] = False,
     table: Annotated[str | None, typer.Option(help="with --schema: this table alone")] = None,
@@ -108,11 +111,11 @@ def query(
         raise typer.Exit(schema_command(table, form=form))
     if sql is None:
         raise UsageError('query: what? Such as: lynxbench query "SELECT model, scheme, p50_ns FROM records"')
-    raise typer.Exit(query_command(sql, results or [Path("results")], form=form, limit=limit, memory_gb=memory_gb))
+    raise typer.Exit(query_command(sql, locations(results or ["results"]), form=form, limit=limit, memory_gb=memory_gb))
 
 
 def claim(
-    results: Annotated[Path, typer.Argument(help="a results folder")],
+    results: Annotated[str, typer.Argument(help="a results folder")],
     candidate: Annotated[
         str | None,
         typer.Option(help="e.g. 'int8-static on fashion-resnet8 by cpu', or an id [default: list what can be claimed]"),
@@ -132,11 +135,11 @@ def claim(
 
     only = {"workload": workload, "model": model, "scheme": scheme, "executor": executor, "scenario": scenario}
     form = chosen(as_json=json_, as_csv=csv_, as_markdown=markdown)
-    raise typer.Exit(claim_command(results, candidate, only, form=form))
+    raise typer.Exit(claim_command(location(results), candidate, only, form=form))
 
 
 def decide(
-    results: Annotated[Path, typer.Argument(help="a results folder")],
+    results: Annotated[str, typer.Argument(help="a results folder")],
     max_loss: Annotated[
         float | None, typer.Option(help="of the primary metric, 0.01 is one point [default: the rubric's tolerance]")
     ] = None,
@@ -151,6 +154,9 @@ def decide(
     confidence: Annotated[float, typer.Option(help="of every interval that a limit is held against")] = 0.95,
     scenario: Annotated[str | None, typer.Option(help="under this load [default: as the objective wants]")] = None,
     only: Annotated[list[str] | None, typer.Option(help="AXIS=NAME[,NAME…]: workload, model, scheme, …")] = None,
+    jointly: Annotated[
+        bool, typer.Option("--together", help="one choice for each model, that holds the limits on all its workloads")
+    ] = False,
     json_: Json = False,
     csv_: Csv = False,
     markdown: Markdown = False,
@@ -164,13 +170,20 @@ def decide(
     form = chosen(as_json=json_, as_csv=csv_, as_markdown=markdown)
     raise typer.Exit(
         decide_command(
-            results, limits, objective=objective, confidence=confidence, scenario=scenario, only=only or [], form=form
+            location(results),
+            limits,
+            objective=objective,
+            confidence=confidence,
+            scenario=scenario,
+            only=only or [],
+            jointly=jointly,
+            form=form,
         )
     )
 
 
 def rescore(
-    results: Annotated[Path, typer.Argument(help="a results folder")],
+    results: Annotated[str, typer.Argument(help="a results folder")],
     rubric: Annotated[str, typer.Option(help="another rubric: a .toml file, or a built-in name")],
     out: Annotated[Path | None, typer.Option(help="write what comes of it as a results folder")] = None,
     rubrics: Folder = None,
@@ -183,7 +196,7 @@ def rescore(
     from lynxbench.cli.rescore import rescore_command
 
     form = chosen(as_json=json_, as_csv=csv_, as_markdown=markdown)
-    raise typer.Exit(rescore_command(results, rubric, rubrics=rubrics, out=out, form=form))
+    raise typer.Exit(rescore_command(location(results), rubric, rubrics=rubrics, out=out, form=form))
 
 
 def diagnose(
@@ -213,5 +226,70 @@ def diagnose(
             rubrics=rubrics,
             executors=executors,
             form=chosen(as_json=json_),
+        )
+    )
+
+
+def export_results(
+    results: Annotated[Path, typer.Argument(help="a results folder")],
+    format_: Annotated[str, typer.Option("--format", help="every-eval-ever, hf-eval-results or croissant")],
+    out: Annotated[Path | None, typer.Option(help="new folder to write [default: RESULTS-FORMAT]")] = None,
+    only: Annotated[list[str] | None, typer.Option(help="AXIS=NAME[,NAME…]: workload, model, scheme, …")] = None,
+    model_id: Annotated[
+        list[str] | None, typer.Option(metavar="MODEL=ORG/NAME", help="what a model is called elsewhere")
+    ] = None,
+    dataset: Annotated[
+        list[str] | None,
+        typer.Option(metavar="RUBRIC=ORG/NAME[:TASK]", help="where a rubric's test set lies on the Hugging Face hub"),
+    ] = None,
+    organization: Annotated[str | None, typer.Option(help="who measured")] = None,
+    relationship: Annotated[
+        str, typer.Option(help="of them to the model's makers: first_party, third_party, collaborative or other")
+    ] = "other",
+    url: Annotated[str | None, typer.Option(help="where these results can be read")] = None,
+    license_: Annotated[str | None, typer.Option("--license", help="of these results, e.g. CC-BY-4.0")] = None,
+    json_: Json = False,
+) -> None:
+    """Write results in a format of others, so that they travel."""
+    from lynxbench.cli.export_results import export_command
+
+    raise typer.Exit(
+        export_command(
+            results,
+            format_,
+            out=out,
+            only=only or [],
+            model_ids=model_id or [],
+            datasets=dataset or [],
+            organization=organization,
+            relationship=relationship,
+            url=url,
+            license_=license_,
+            as_json=json_,
+        )
+    )
+
+
+def compact(
+    place: Annotated[str, typer.Argument(help="results, such as s3://BUCKET/PREFIX, or a folder of them")],
+    out: Annotated[
+        str | None, typer.Option(help="write the merged set there instead, and leave PLACE as it is")
+    ] = None,
+    keep: Annotated[
+        float, typer.Option(min=0, metavar="HOURS", help="leave what was replaced so long for readers under way")
+    ] = 24.0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="say how much there is to merge, and stop")] = False,
+    json_: Json = False,
+) -> None:
+    """Merge results of one object a cell into a partitioned set; may be interrupted, and run while sweeps write."""
+    from lynxbench.cli.compact import compact_command
+
+    raise typer.Exit(
+        compact_command(
+            location(place),
+            out=None if out is None else location(out),
+            keep_hours=keep,
+            dry_run=dry_run,
+            as_json=json_,
         )
     )

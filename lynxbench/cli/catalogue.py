@@ -10,6 +10,7 @@ from typing import Any
 from lynxbench.cli.schemes import kinds_as_text, scheme_kinds
 from lynxbench.cli.text import plain
 from lynxbench.errors import DeclarationError, Problem, UsageError
+from lynxbench.records.location import Location, Url
 from lynxbench.specs.base import Spec, build, did_you_mean
 from lynxbench.specs.executor import ExecutorSpec
 from lynxbench.specs.load import Declared, load_folder, locate, read_toml
@@ -123,7 +124,7 @@ def schema_command(what: str) -> int:
     return 0
 
 
-def validate_command(paths: Sequence[Path], *, rubrics: Path | None, executors: Path | None) -> int:
+def validate_command(paths: Sequence[Location], *, rubrics: Path | None, executors: Path | None) -> int:
     """Check each path; every problem of every path is printed before the command fails."""
     problems: list[Problem] = []
     for path in paths:
@@ -138,8 +139,8 @@ def validate_command(paths: Sequence[Path], *, rubrics: Path | None, executors: 
     return 0
 
 
-def _validate(path: Path, rubrics: Path | None, executors: Path | None) -> str:
-    if path.is_dir():
+def _validate(path: Location, rubrics: Path | None, executors: Path | None) -> str:
+    if isinstance(path, Url) or path.is_dir():
         return _results(path)
     data = read_toml(path)
     if "workloads" in data:
@@ -155,7 +156,7 @@ def _validate(path: Path, rubrics: Path | None, executors: Path | None) -> str:
     return "a sound executor"
 
 
-def _results(path: Path) -> str:
+def _results(path: Location) -> str:
     """Every record of every folder at or below `path`; raises `StoreError` for the first that is not sound."""
     from lynxbench.errors import StoreError
     from lynxbench.records.places import find_places
@@ -163,7 +164,7 @@ def _results(path: Path) -> str:
 
     places, count = find_places([path]), 0
     for place in places:
-        records = [kept.record for kept in kept_records(place)] if place.kind == "sweep" else []
+        records = [kept.record for kept in kept_records(place)] if place.kind != "set" else []
         count += len(records) if records else sum(1 for _ in kept_records(place))
         wrong = complaints(place, records)
         if wrong:

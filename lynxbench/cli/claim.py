@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from lynxbench.cli.output import Column, Form, Row, Table, console, draw, markdown, write, write_csv, write_json
@@ -11,6 +10,7 @@ from lynxbench.cli.sentences import say
 from lynxbench.conclusions.claiming import Claim, claim_of, claims, facts
 from lynxbench.conclusions.material import material
 from lynxbench.conclusions.naming import chosen, names
+from lynxbench.records.location import Location
 
 _DIGESTS = (
     "model_sha256", "artifact_sha256", "rubric_digest", "test_set_digest", "calibration_digest", "executor_digest",
@@ -18,7 +18,7 @@ _DIGESTS = (
 )  # fmt: skip
 
 
-def claim_command(results: Path, candidate: str | None, only: Mapping[str, str | None], *, form: Form) -> int:
+def claim_command(results: Location, candidate: str | None, only: Mapping[str, str | None], *, form: Form) -> int:
     """Print one claim, or what can be claimed at all; returns the exit code."""
     opened = material(results)
     if candidate is None:
@@ -81,7 +81,7 @@ def _document(found: Claim) -> dict[str, Any]:
     }
 
 
-def _card(found: Claim, folder: Path) -> str:
+def _card(found: Claim, folder: Location) -> str:
     """A card to paste: the sentence, what is disclosed, and the digests to verify it by."""
     record = found.record
     name = names([record])[record["cell_id"]]
@@ -98,7 +98,7 @@ def _card(found: Claim, folder: Path) -> str:
     return text + f"\nCell `{record['cell_id']}` of LynxBench {record['lynxbench_version']}; `{command}`"
 
 
-def _list(found: Sequence[Claim], folder: Path, form: Form) -> int:
+def _list(found: Sequence[Claim], folder: Location, form: Form) -> int:
     known = names([one.record for one in found])
     columns = [
         Column("candidate"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
-from pathlib import Path
 from typing import Any, get_args
 
 from lynxbench.cli.kept import chosen_records
@@ -16,6 +15,7 @@ from lynxbench.conclusions.compare import Change, Compared, Comparison, Gates, c
 from lynxbench.conclusions.effects import Effect
 from lynxbench.conclusions.matching import split
 from lynxbench.errors import UsageError
+from lynxbench.records.location import Location
 from lynxbench.records.record import MEASURED, Record
 from lynxbench.specs.base import did_you_mean
 
@@ -38,7 +38,7 @@ _MOST_UNMATCHED = 4
 
 
 def compare_command(
-    results: Sequence[Path],
+    results: Sequence[Location],
     *,
     by: str | None,
     between: Sequence[str],

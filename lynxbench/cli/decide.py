@@ -3,34 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 from lynxbench.cli.output import Column, Form, Row, Table, console, draw, markdown, write_csv, write_json
 from lynxbench.cli.sentences import say
 from lynxbench.cli.text import change, duration, plain, ratio, size
 from lynxbench.conclusions.deciding import Considered, Decision, decisions
+from lynxbench.conclusions.evidence import Evidence
 from lynxbench.conclusions.limits import Check, Limits
 from lynxbench.conclusions.material import material
+from lynxbench.conclusions.together import together
 from lynxbench.conclusions.words import loss, unit_of
+from lynxbench.records.location import Location
 from lynxbench.records.record import MEASURED, Record
 
-_STYLES = {"best": "bold green", "tied": "green", "behind": "", "undecided": "yellow", "excluded": "red"}
+STYLES = {"best": "bold green", "tied": "green", "behind": "", "undecided": "yellow", "excluded": "red"}
 
 
 def decide_command(
-    results: Path,
+    results: Location,
     limits: Limits,
     *,
     objective: str,
     confidence: float,
     scenario: str | None,
     only: Sequence[str],
+    jointly: bool,
     form: Form,
 ) -> int:
-    """Print one decision for each workload and model; returns the exit code."""
+    """Print one decision for each workload and model, or `jointly` for each model; returns the exit code."""
     opened = material(results)
     made = decisions(opened, limits, objective=objective, confidence=confidence, scenario=scenario, only=only)
+    if jointly:
+        from lynxbench.cli.decide_together import write_together
+
+        return write_together(together(made, Evidence(opened, confidence)), form, confidence)
     if form == "json":
         write_json([_document(one) for one in made])
     elif form == "csv":
@@ -46,7 +53,7 @@ def decide_command(
             draw(to, _table(one))
             say(to, _sentences(one))
             to.print()
-        say(to, [_legend(confidence)], mark="")
+        say(to, [legend(confidence)], mark="")
     return 0 if all(one.best is not None for one in made) else 1
 
 
@@ -54,7 +61,7 @@ def _table(made: Decision) -> Table:
     unit = unit_of(next((c.record for c in made.considered if c.record["scores"]), made.considered[0].record))
     columns = [
         Column("candidate"),
-        Column("place", styles=_STYLES),
+        Column("place", styles=STYLES),
         Column("loss", f"loss, {'points' if unit == 'fraction' else unit}", right=True),
         Column("speed", right=True, expendable=5),
         # Formed within rounds, as places by latency are: where the machine drifted, medians over all rounds may differ.
@@ -89,14 +96,14 @@ def _texts(one: Considered) -> dict[str, str]:
 
 def _sentences(made: Decision) -> Iterable[str]:
     best = made.best
-    by_place = {place: [c for c in made.considered if c.place == place] for place in _STYLES}
+    by_place = {place: [c for c in made.considered if c.place == place] for place in STYLES}
     if best is None:
         yield f"Nothing holds every limit beyond doubt on {made.model}."
         for name, item in made.nearest.values():
-            yield f"nearest to {item.limit} {_bound(item, made)}: {name}, {_held(item, made)}"
+            yield f"nearest to {item.limit} {bound(item, made)}: {name}, {held(item, made)}"
     else:
-        held = "; ".join(f"{item.limit} {_bound(item, made)}: {_held(item, made)}" for item in best.checks)
-        yield f"Deploy {best.name}{' (the reference)' if best.record['is_reference'] else ''}. {held}."
+        said = "; ".join(f"{item.limit} {bound(item, made)}: {held(item, made)}" for item in best.checks)
+        yield f"Deploy {best.name}{' (the reference)' if best.record['is_reference'] else ''}. {said}."
     tied = by_place["tied"]
     if tied:
         test = tied[0].comparison
@@ -106,15 +113,15 @@ def _sentences(made: Decision) -> Iterable[str]:
         yield f"Open: {one.name}. It would take, for {one.why}."
     for one in by_place["excluded"]:
         broken = [item for item in one.checks if item.state == "beyond"]
-        held = "; ".join(f"{item.limit} {_bound(item, made)}: {_held(item, made)}" for item in broken)
-        yield f"Out: {one.name}, {f'beyond doubt by {held}' if held else one.why}."
+        said = "; ".join(f"{item.limit} {bound(item, made)}: {held(item, made)}" for item in broken)
+        yield f"Out: {one.name}, {f'beyond doubt by {said}' if said else one.why}."
 
 
 def _others(made: Decision) -> int:
     return sum(one.comparison is not None for one in made.considered)
 
 
-def _held(item: Check, made: Decision) -> str:
+def held(item: Check, made: Decision) -> str:
     if item.low is None and item.high is None:
         return "not known"
     if item.low == item.high:
@@ -124,7 +131,7 @@ def _held(item: Check, made: Decision) -> str:
     return f"[{low}, {high}]"
 
 
-def _bound(item: Check, made: Decision) -> str:
+def bound(item: Check, made: Decision) -> str:
     return _number(item.bound, item, made)
 
 
@@ -138,7 +145,7 @@ def _number(value: float | None, item: Check, made: Decision) -> str:
     return f"{value:.3g}{unit}"
 
 
-def _legend(confidence: float) -> str:
+def legend(confidence: float) -> str:
     wrong = 100 * (1 - confidence) / 2
     return (
         f"Every limit is held against the end of a {100 * confidence:g} % interval, never against an estimate: a limit "

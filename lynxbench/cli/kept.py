@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import islice
-from pathlib import Path
 
 from lynxbench.errors import UsageError
+from lynxbench.records.location import Location
 from lynxbench.records.places import find_places
 from lynxbench.records.results import Kept, kept_records
 from lynxbench.records.selection import expression, parsed, selected
@@ -14,7 +14,7 @@ from lynxbench.records.selection import expression, parsed, selected
 MOST_RECORDS = 20_000
 
 
-def chosen_records(results: Sequence[Path], only: Sequence[str]) -> list[Kept]:
+def chosen_records(results: Sequence[Location], only: Sequence[str]) -> list[Kept]:
     """The records of all `results` that `only` means, each checked, in the order of the folders and of their plans.
 
     Raises `UsageError` when there are none, or more than can be read at once.

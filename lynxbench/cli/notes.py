@@ -8,6 +8,7 @@ from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from lynxbench.cli.text import plain
+from lynxbench.records.location import Location
 from lynxbench.records.record import MEASURED, Record
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def not_measured(console: Console, records: Sequence[Record]) -> None:
         console.print()
 
 
-def where(console: Console, records: Sequence[Record], folder: Path) -> None:
+def where(console: Console, records: Sequence[Record], folder: Location) -> None:
     """The host, the files, and what to type again."""
     first = records[0]
     version = next((r["onnxruntime_version"] for r in records if r["onnxruntime_version"]), "?")
@@ -71,7 +72,9 @@ def where(console: Console, records: Sequence[Record], folder: Path) -> None:
         f"{first['cores_usable']:g} cores, ONNX Runtime {version}",
         style="dim", markup=False,
     )  # fmt: skip
-    console.print(
-        f"files     {folder}/records.parquet  predictions.parquet  latencies.parquet", markup=False, soft_wrap=True
-    )
+    if isinstance(folder, Path) and (folder / "records.parquet").is_file():
+        files = f"{folder}/records.parquet  predictions.parquet  latencies.parquet"
+    else:
+        files = f"{folder}/"
+    console.print(f"files     {files}", markup=False, soft_wrap=True)
     console.print(f"again     lynxbench show {folder}", markup=False, soft_wrap=True)

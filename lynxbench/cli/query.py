@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 from lynxbench.cli.output import Column, Form, Row, Table, console, draw, markdown, write, write_csv, write_json
 from lynxbench.errors import UsageError
+from lynxbench.records.location import Location
 from lynxbench.records.places import find_places
 from lynxbench.records.query import SQL_TYPES, Answer, asked, columns
 from lynxbench.records.store import TABLES
@@ -19,7 +19,7 @@ LONGEST_TEXT = 48  # in a terminal
 SHOWN_ROWS = 50  # in a terminal, unless --limit says otherwise
 
 
-def query_command(sql: str, results: Sequence[Path], *, form: Form, limit: int | None, memory_gb: float) -> int:
+def query_command(sql: str, results: Sequence[Location], *, form: Form, limit: int | None, memory_gb: float) -> int:
     """Print what a SELECT answers."""
     with asked(find_places(results), sql, memory_gb=memory_gb) as answer:
         if form in {"text", "markdown"}:

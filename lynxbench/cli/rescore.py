@@ -14,6 +14,7 @@ from lynxbench.conclusions.asking import asked_rubric, rescored_material, write_
 from lynxbench.conclusions.material import material
 from lynxbench.conclusions.naming import names
 from lynxbench.conclusions.rescoring import Change, Rescored, Unanswered
+from lynxbench.records.location import Location
 from lynxbench.records.record import Record
 from lynxbench.specs.rubric import MetricUse, Rubric, Tolerance
 
@@ -23,7 +24,7 @@ _SCORED = ("metric", "value", "delta", "delta_low", "delta_high", "loss", "loss_
 _MOST_NAMED = 3
 
 
-def rescore_command(results: Path, rubric: str, *, rubrics: Path | None, out: Path | None, form: Form) -> int:
+def rescore_command(results: Location, rubric: str, *, rubrics: Path | None, out: Path | None, form: Form) -> int:
     """Score stored predictions anew; returns the exit code."""
     asked = asked_rubric(rubric, rubrics).spec
     opened = material(results)
@@ -103,7 +104,7 @@ def _values(one: Change) -> dict[str, Any]:
     }
 
 
-def _document(found: Rescored, folder: Path, out: Path | None) -> dict[str, Any]:
+def _document(found: Rescored, folder: Location, out: Path | None) -> dict[str, Any]:
     return {
         "folder": str(folder),
         "rubric": found.rubric.name,

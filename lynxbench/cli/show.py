@@ -17,10 +17,11 @@ from lynxbench.cli.notes import hang, label, not_measured, where
 from lynxbench.cli.output import Column, Form, Row, Table, console, draw, markdown, write_csv, write_json
 from lynxbench.cli.text import load, plain
 from lynxbench.errors import UsageError
+from lynxbench.records.declarations import description
 from lynxbench.records.fields import BY_NAME
+from lynxbench.records.location import Location
 from lynxbench.records.record import MEASURED, Record
 from lynxbench.records.results import Kept
-from lynxbench.records.store import ResultStore
 
 _IDENTITY = ("workload", "model", "scheme", "calibration", "executor", "scenario", "batch_size")
 _LEGEND = (
@@ -33,10 +34,10 @@ _STYLES = {"robust": "green", "fragile": "red", "inconclusive": "yellow", "refer
 Asked = tuple[Shown | str, ...]
 
 
-def show_command(results: Sequence[Path], *, columns: str | None, only: Sequence[str], form: Form) -> int:
+def show_command(results: Sequence[Location], *, columns: str | None, only: Sequence[str], form: Form) -> int:
     """Print the tables of results folders."""
     for path in results:
-        if not path.is_dir():
+        if isinstance(path, Path) and not path.is_dir():
             known = sorted(found.parent for found in Path("results").glob("*/sweep.json"))
             hint = f"\n  try       lynxbench show {known[0]}" if known else ""
             raise UsageError(f"{path}: no such results folder{hint}")
@@ -50,18 +51,18 @@ def show_command(results: Sequence[Path], *, columns: str | None, only: Sequence
     return 0
 
 
-def _incomplete(folder: Path, records: Sequence[Record]) -> str | None:
+def _incomplete(folder: Location, records: Sequence[Record]) -> str | None:
     """What to say when a folder lacks cells that a sweep into it had planned."""
-    planned = set((ResultStore(folder).description() or {}).get("planned", []))
+    planned = set((description(folder) or {}).get("planned", []))
     missing = len(planned - {record["cell_id"] for record in records})
     if not missing:
         return None
     return f"incomplete: {missing} of {len(planned)} cells are still to be measured; the same sweep command goes on"
 
 
-def print_results(records: Sequence[Record], folder: Path, *, as_json: bool) -> None:
-    """Everything about `records` of one folder, to stdout."""
-    _print([Kept(folder, record) for record in records], "json" if as_json else "text", None)
+def print_results(kept: Sequence[Kept], *, as_json: bool) -> None:
+    """Everything about these records, to stdout."""
+    _print(kept, "json" if as_json else "text", None)
 
 
 def _print(kept: Sequence[Kept], form: Form, asked: Asked | None) -> None:
@@ -97,7 +98,7 @@ def _values(one: Kept, asked: Asked | None, *, with_folder: bool) -> dict[str, A
 
 def _groups(kept: Sequence[Kept]) -> dict[str, list[Kept]]:
     """What was measured together, under a heading: a folder; in a set, a host. Of a cell's rows the latest counts."""
-    groups: dict[tuple[Path, str], dict[str, Kept]] = {}
+    groups: dict[tuple[Location, str], dict[str, Kept]] = {}
     for one in kept:
         cells = groups.setdefault((one.folder, one.record["host_id"]), {})
         known = cells.get(one.record["cell_id"])

@@ -7,21 +7,30 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn, get_args
 
+from lynxbench.cli.fleet import FleetView
 from lynxbench.cli.progress import ProgressLine
 from lynxbench.cli.text import load, minutes, plain
 from lynxbench.errors import UsageError
-from lynxbench.records.store import read_records
+from lynxbench.records.files import files_at
+from lynxbench.records.location import Location, Url, location
+from lynxbench.records.places import find_places
+from lynxbench.records.results import Kept
+from lynxbench.records.store import read_records, statuses
 from lynxbench.specs.base import did_you_mean
 from lynxbench.specs.load import cache_folder
 from lynxbench.specs.resolve import ResolvedSuite, resolve_suite
 from lynxbench.specs.suite import BudgetName, Scenario
+from lynxbench.sweep.fleet.run import prepare_fleet, run_fleet
 from lynxbench.sweep.progress import expected_s
 from lynxbench.sweep.run import Outcome, Prepared, default_folder, prepare_sweep, run_sweep
+
+# More are not printed one by one, nor held.
+MANY_CELLS = 2_000
 
 
 def sweep_command(
@@ -31,7 +40,9 @@ def sweep_command(
     only: Sequence[str],
     assignments: Sequence[str],
     executor: Sequence[str],
-    out: Path | None,
+    out: str | None,
+    on: str | None,
+    tls: Path | None,
     rubrics: Path | None,
     executors: Path | None,
     dry_run: bool,
@@ -54,17 +65,31 @@ def sweep_command(
         budget=budget,
         on_executors=executor,
     )
-    prepared = prepare_sweep(resolved)
-    folder = out or default_folder(resolved, budget, changed=bool(assignments or executor))
+    if tls is not None and on is None:
+        raise UsageError("--tls is for --on")
+    folder = out or str(default_folder(resolved, budget, changed=bool(assignments or executor)))
+    place = location(folder)
+    files = files_at(place)
+    if isinstance(place, Url) and not dry_run:
+        files.entries()  # what is wrong with protocol, bucket or credentials is said before any work
+    prepared = prepare_sweep(resolved) if on is None else prepare_fleet(resolved)
     _say_what_is_left_out(resolved)
     if dry_run:
-        _print_plan(prepared, folder, as_json)
+        _print_plan(prepared, place, as_json)
         return 0
     try:
-        with stopped_by_sigterm_too(), ProgressLine() as progress:
-            outcome = run_sweep(prepared, folder, cache=cache_folder(), retry=retry, fresh=fresh, on_progress=progress)
+        if on is not None:
+            with FleetView() as view:
+                outcome = run_fleet(
+                    prepared, folder, on=on, tls=tls, cache=cache_folder(), retry=retry, fresh=fresh, on_progress=view
+                )
+        else:
+            with stopped_by_sigterm_too(), ProgressLine() as progress:
+                outcome = run_sweep(
+                    prepared, folder, cache=cache_folder(), retry=retry, fresh=fresh, on_progress=progress
+                )
     except KeyboardInterrupt:
-        return _interrupted(prepared, folder)
+        return _interrupted(prepared, place)
     return _report(prepared, outcome, as_json)
 
 
@@ -92,18 +117,19 @@ def stopped_by_sigterm_too() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _interrupted(prepared: Prepared, folder: Path) -> int:
+def _interrupted(prepared: Prepared, folder: Location) -> int:
     wanted = {cell.cell_id for cell in prepared.plan.cells}
-    done = sum(record["cell_id"] in wanted for record in read_records(folder))
+    counts = [sum(cell in wanted for cell in dict(statuses(place))) for place in _places(folder)]
+    done = f"{sum(counts)} of {len(wanted)} cells" if len(counts) == 1 else f"{sum(counts)} cells of several hosts"
     print(
-        f"interrupted; what was finished is kept: {done} of {len(wanted)} cells in {folder}.\n"
+        f"interrupted; what was finished is kept: {done} in {folder}.\n"
         f"The same command goes on from there; lynxbench show {folder} prints what there is.",
         file=sys.stderr,
     )
     return 130
 
 
-def _print_plan(prepared: Prepared, folder: Path, as_json: bool) -> None:
+def _print_plan(prepared: Prepared, folder: Location, as_json: bool) -> None:
     plan = prepared.plan
     protocol = prepared.resolved.suite.protocol
     estimate_s = sum(sum(expected_s(group, protocol).values()) for group in plan.groups)
@@ -155,22 +181,37 @@ def _load(scenario: Scenario) -> str:
     return load(scenario.latency_limit_ms, scenario.rate_per_s, batch, lanes)
 
 
+def _places(folder: Location) -> list[Location]:
+    """The results of a sweep: of one place, or of one for each kind of host."""
+    with suppress(UsageError):
+        return [place.folder for place in find_places([folder])]
+    return [folder]
+
+
 def _report(prepared: Prepared, outcome: Outcome, as_json: bool) -> int:
     from lynxbench.cli.show import print_results
 
     wanted = {cell.cell_id for cell in prepared.plan.cells}
-    records = [record for record in read_records(outcome.folder) if record["cell_id"] in wanted]
-    print_results(records, outcome.folder, as_json=as_json)
+    places = _places(outcome.folder)
+    if len(wanted) * len(places) > MANY_CELLS and not as_json:
+        counts = Counter(status for place in places for cell, status in dict(statuses(place)).items() if cell in wanted)
+        print(", ".join(f"{count:,} {status}" for status, count in sorted(counts.items())))
+        print(f"lynxbench show {outcome.folder} --only model=NAME prints a part; lynxbench query asks anything")
+    else:
+        kept = [Kept(place, record) for place in places for record in read_records(place)]
+        kept = [one for one in kept if one.record["cell_id"] in wanted]
+        print_results(kept, as_json=as_json)
+        counts = Counter(str(one.record["status"]) for one in kept)
     for damage in outcome.rebuilt:
         print(f"warning: cache: {damage}; it was built again", file=sys.stderr)
     if outcome.resumed:
-        print(f"{outcome.resumed} of {len(wanted)} cells were finished before and kept", file=sys.stderr)
+        cells = len(wanted) * max(1, len(places))
+        print(f"{outcome.resumed} of {cells} cells were finished before and kept", file=sys.stderr)
     phases = ", ".join(
         f"{name} {seconds:.0f} s"
         for name, seconds in sorted(outcome.spent_s.items(), key=lambda i: -i[1])
         if seconds >= 0.5
     )
     print(f"took {minutes(outcome.wall_s)}{f': {phases}' if phases else ''}", file=sys.stderr)
-    counts = Counter(str(record["status"]) for record in records)
     failed = sum(counts[status] for status in ("failed", "timeout", "oom", "rejected", "interrupted"))
     return 3 if failed else 0

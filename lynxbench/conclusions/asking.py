@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from lynxbench.conclusions.material import Material, material
 from lynxbench.conclusions.rescoring import Rescored, rescored
 from lynxbench.errors import DeclarationError, Problem, UsageError
+from lynxbench.records.declarations import description
+from lynxbench.records.location import Url, location
 from lynxbench.records.record import MEASURED
 from lynxbench.records.schema import arrow_schema
 from lynxbench.records.store import ResultStore, durable, write_parquet
@@ -41,14 +43,14 @@ def asked_rubric(name: str, folder: Path | None = None) -> Declared[Rubric]:
     return declared
 
 
-def rescore(results: str | Path, rubric: str | Path, *, out: str | Path | None = None) -> Rescored:
+def rescore(results: str | Path | Url, rubric: str | Path, *, out: str | Path | None = None) -> Rescored:
     """Score the stored predictions of a results folder by another rubric, as `lynxbench rescore` does.
 
     Runs no model. With `out` the rows are written as a results folder of their own.
     Raises `DeclarationError` for a rubric that is wrong, `UsageError` where `results` holds no results, none that the
     rubric can be asked of, or where `out` exists, and `StoreError`.
     """
-    opened = material(Path(results))
+    opened = material(location(results))
     found = rescored_material(opened, asked_rubric(str(rubric)).spec)
     if out is not None:
         write_rescored(opened, found, Path(out))
@@ -118,7 +120,7 @@ def _latencies(opened: Material, found: Rescored) -> pa.Table:
 
 
 def _description(opened: Material, found: Rescored) -> dict[str, Any]:
-    before = ResultStore(opened.folder).description() or {}
+    before = description(opened.folder) or {}
     cells = [str(change.after["cell_id"]) for change in found.changes]
     return {
         # A sweep into this folder finds other digests than its own, and is refused.

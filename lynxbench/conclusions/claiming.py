@@ -12,6 +12,7 @@ from typing import Any
 from lynxbench.conclusions.material import material
 from lynxbench.conclusions.naming import chosen, narrow
 from lynxbench.conclusions.words import level, loss, moved, times, unit_of
+from lynxbench.records.location import Url, location
 from lynxbench.records.record import MEASURED, Record
 from lynxbench.scoring import disclose
 from lynxbench.scoring.disclosure import Item
@@ -43,7 +44,7 @@ class Claim:
 
 
 def claim(
-    results: str | Path,
+    results: str | Path | Url,
     candidate: str,
     *,
     workload: str | None = None,
@@ -56,7 +57,7 @@ def claim(
 
     `candidate` and the names are as in `naming.chosen`. Raises `UsageError` where they mean no row or several.
     """
-    opened = material(Path(results))
+    opened = material(location(results))
     only = {"workload": workload, "model": model, "scheme": scheme, "executor": executor, "scenario": scenario}
     return claim_of(chosen(opened.records, candidate, only), opened.rubrics)
 

@@ -15,7 +15,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from pathlib import Path
 from typing import Literal
 
 from lynxbench.conclusions.effects import Effect, Measured, corrected, difference, logarithm
@@ -24,6 +23,7 @@ from lynxbench.datasets.predictions import Predictions
 from lynxbench.errors import StoreError, UsageError
 from lynxbench.records.answers import predictions_of
 from lynxbench.records.declarations import kept_rubrics
+from lynxbench.records.location import Location
 from lynxbench.records.places import dataset, find_places, in_memory, scanned
 from lynxbench.records.record import MEASURED, Record
 from lynxbench.records.results import Kept
@@ -252,13 +252,13 @@ class _Stored:
         self.rubric = lru_cache(maxsize=64)(_primary_alone)
         self._whole = lru_cache(maxsize=2)(in_memory)
 
-    def answers(self, folder: Path, predictions_id: str) -> Predictions:
+    def answers(self, folder: Location, predictions_id: str) -> Predictions:
         """What a candidate answered. Raises `StoreError` when it was not kept."""
         import pyarrow.compute as pc
 
         (place,) = find_places([folder])
         wanted = pc.field("predictions_id") == predictions_id
-        if sum(file.stat().st_size for file in place.files("predictions")) > LARGEST_IN_MEMORY_BYTES:
+        if place.size_bytes("predictions") > LARGEST_IN_MEMORY_BYTES:
             rows = scanned(dataset([place], "predictions"), where=wanted)
         else:
             rows = self._whole(place, "predictions").filter(wanted)
@@ -267,7 +267,7 @@ class _Stored:
         return predictions_of(rows)
 
 
-def _primary_alone(folder: Path, digest: str) -> Rubric:
+def _primary_alone(folder: Location, digest: str) -> Rubric:
     """A folder's rubric with the metric that decides alone: the others take time, and change nothing."""
     rubrics = kept_rubrics(folder)
     if digest not in rubrics:

@@ -13,6 +13,7 @@ from lynxbench.conclusions.material import Material, material
 from lynxbench.conclusions.naming import filters, main_scenario, names, narrow
 from lynxbench.conclusions.rounds import ratio_between
 from lynxbench.errors import UsageError
+from lynxbench.records.location import Url, location
 from lynxbench.records.record import MEASURED, Record
 from lynxbench.scoring import disclose
 from lynxbench.specs.base import did_you_mean
@@ -75,7 +76,7 @@ class Decision:
 
 
 def decide(
-    results: str | Path,
+    results: str | Path | Url,
     *,
     max_loss: float | None = None,
     max_stratum_loss: float | None = None,
@@ -96,7 +97,7 @@ def decide(
     """
     limits = Limits(max_loss, max_stratum_loss, p50_ms, p99_ms, min_speed, min_throughput, max_size_mb, max_memory_mb)
     return decisions(
-        material(Path(results)), limits, objective=objective, confidence=confidence, scenario=scenario, only=only
+        material(location(results)), limits, objective=objective, confidence=confidence, scenario=scenario, only=only
     )
 
 
@@ -184,12 +185,12 @@ def _judged(row: Record, name: str, limits: Limits, objective: Objective, eviden
     if objective in {"latency", "throughput"}:
         if row["simulated"]:
             return Considered(row, name, "excluded", "a simulator: its times are not ranked", checks)
-        if _merit(row, objective, evidence) is None:
+        if merit(row, objective, evidence) is None:
             return Considered(row, name, "undecided", "speed: more rounds, so that its ratio has an interval", checks)
     return Considered(row, name, "behind", "holds every limit", checks)
 
 
-def _merit(row: Record, objective: Objective, evidence: Evidence) -> float | None:
+def merit(row: Record, objective: Objective, evidence: Evidence) -> float | None:
     """What it is at least worth, at the worse end of its interval; more is better."""
     if objective == "size":
         return -float(row["artifact_bytes"])
@@ -206,18 +207,18 @@ def _ranked(able: Sequence[Considered], objective: Objective, evidence: Evidence
     """The best, and what the others are beside it; Bonferroni's correction over the comparisons made."""
     confidence = 1 - (1 - evidence.confidence) / max(1, len(able) - 1)
 
-    def merit(one: Considered) -> float:
-        worth = _merit(one.record, objective, evidence)
-        return float("-inf") if worth is None else worth
+    def worth(one: Considered) -> float:
+        least = merit(one.record, objective, evidence)
+        return float("-inf") if least is None else least
 
-    best = max(able, key=merit)
-    compare: Callable[[Considered, Considered], Comparison] = _comparing(objective, evidence, confidence)
+    best = max(able, key=worth)
+    compare = comparing(objective, evidence, confidence)
     # A wide interval may hide a better candidate: whoever beats the best beyond doubt takes its place.
     for _ in able:
-        beaten_by = [one for one in able if one is not best and _speaks_for(compare(one, best))]
+        beaten_by = [one for one in able if one is not best and speaks_for(compare(one, best))]
         if not beaten_by:
             break
-        best = max(beaten_by, key=merit)
+        best = max(beaten_by, key=worth)
     placed = {}
     for one in able:
         if one is best:
@@ -230,13 +231,13 @@ def _ranked(able: Sequence[Considered], objective: Objective, evidence: Evidence
     return placed
 
 
-def _speaks_for(found: Comparison) -> bool:
+def speaks_for(found: Comparison) -> bool:
     if found.tied or found.low is None or found.high is None:
         return False
     return found.low > 1 if found.neutral == 1.0 else found.high < 0
 
 
-def _comparing(
+def comparing(
     objective: Objective, evidence: Evidence, confidence: float
 ) -> Callable[[Considered, Considered], Comparison]:
     def by_speed(own: Considered, other: Considered) -> Comparison:

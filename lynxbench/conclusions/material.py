@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lynxbench.datasets.predictions import Predictions
 from lynxbench.errors import UsageError
 from lynxbench.records.answers import predictions_of
 from lynxbench.records.declarations import kept_rubrics
+from lynxbench.records.files import files_at
+from lynxbench.records.generations import described
+from lynxbench.records.location import Location
 from lynxbench.records.record import Record
 from lynxbench.records.store import read_records, read_table
 from lynxbench.specs.rubric import Rubric
@@ -52,7 +54,7 @@ class Answers(Mapping[str, Predictions]):
 class Material:
     """One results folder. `records` are validated and in the plan's order."""
 
-    folder: Path
+    folder: Location
     records: tuple[Record, ...]
 
     @cached_property
@@ -76,9 +78,9 @@ class Material:
         return kept_rubrics(self.folder)
 
 
-def material(folder: Path) -> Material:
+def material(folder: Location) -> Material:
     """Open a results folder. Raises `UsageError` when it is none or holds no records, `StoreError` when damaged."""
-    if not (folder / "sweep.json").is_file():
+    if described(files_at(folder)) is None:
         raise UsageError(f"{folder} is no results folder: it has no sweep.json")
     records = tuple(read_records(folder))
     if not records:

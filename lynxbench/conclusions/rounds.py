@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from lynxbench.measurement import RatioEstimate, ratio_interval
+from lynxbench.measurement import RatioEstimate, ratio_interval, sittings_interval
 from lynxbench.records.record import MEASURED, Record
 
 if TYPE_CHECKING:
@@ -26,8 +27,6 @@ def why_not_paired(own: Record, base: Record, by: By) -> str | None:
         return "one of them was not timed"
     if any(own[name] != base[name] for name in _TOGETHER):
         return "they were not timed in the same rounds"
-    if own["processes"] != 1 or base["processes"] != 1:
-        return "which round belongs to which process is not kept"
     if own["scenario_kind"] == "server-search":
         return "they were timed at different loads"
     if by == "throughput_ratio" and (own["in_flight"] != 1 or base["in_flight"] != 1):
@@ -40,42 +39,65 @@ def ratio_between(own: Record, base: Record, latencies: pa.Table, by: By, confid
 
     As `measurement.run_rounds` forms it against the reference: one logarithm a round of `base`'s latency a sample over
     `own`'s (the median for ``p50_ratio``, the mean for ``throughput_ratio``), without the rounds that either side
-    excludes unless too few would be left.
+    excludes unless too few would be left. Where rounds were spread over several processes, from the spread between
+    these; None where a file does not say which process a round belongs to, as older ones do not.
     """
     if why_not_paired(own, base, by) is not None:
         return None
     ours, theirs = _rounds(own, latencies, by), _rounds(base, latencies, by)
     shared = [number for number in ours if number in theirs]
-    clean = [number for number in shared if not ours[number][1] and not theirs[number][1]]
+    clean = [number for number in shared if not ours[number].excluded and not theirs[number].excluded]
     kept = clean if len(clean) >= json.loads(own["protocol"])["minimum_rounds"] else shared
-    return ratio_interval([theirs[n][0] - ours[n][0] for n in kept], confidence) if kept else None
+    if not kept:
+        return None
+    logs = [theirs[n].log_latency - ours[n].log_latency for n in kept]
+    if own["processes"] == 1 and base["processes"] == 1:
+        return ratio_interval(logs, confidence)
+    processes = [(ours[n].process, theirs[n].process) for n in kept]
+    # Fresh processes come to all at once: the rounds of one are the same rounds for both.
+    if any(mine is None or mine != its for mine, its in processes):
+        return None
+    return sittings_interval(logs, [mine for mine, _ in processes if mine is not None], confidence)
 
 
 def used_latencies(record: Record, latencies: pa.Table) -> tuple[npt.NDArray[np.int64], list[int]]:
     """[n] the latencies in ns that a record's summaries rest on, and how many of them each block holds."""
-    number, excluded, latency_ns = _columns(record, latencies)
+    number, excluded, latency_ns = _columns(_mine(record, latencies))
     rounds = number[~excluded]
     starts = np.flatnonzero(np.diff(rounds, prepend=-1))
     return latency_ns[~excluded], np.diff([*starts, len(rounds)]).tolist()
 
 
-def _rounds(record: Record, latencies: pa.Table, by: By) -> Mapping[int, tuple[float, bool]]:
-    """Of each round the logarithm of the latency a sample, and whether its block is left out."""
-    number, excluded, latency_ns = _columns(record, latencies)
+@dataclass(frozen=True)
+class _Round:
+    """One candidate's block of a round: the logarithm of its latency a sample, whether it is left out, its process."""
+
+    log_latency: float
+    excluded: bool
+    process: int | None
+
+
+def _rounds(record: Record, latencies: pa.Table, by: By) -> Mapping[int, _Round]:
+    mine = _mine(record, latencies)
+    number, excluded, latency_ns = _columns(mine)
+    process = mine["process"].to_pylist()
     typical = np.median if by == "p50_ratio" else np.mean
+    first = {int(n): int(place) for n, place in zip(*np.unique(number, return_index=True), strict=True)}
     return {
-        int(n): (
+        n: _Round(
             float(np.log(max(1.0, float(typical(latency_ns[number == n]))) / record["batch_size"])),
-            bool(excluded[number == n][0]),
+            bool(excluded[place]),
+            process[place],
         )
-        for n in np.unique(number)
+        for n, place in first.items()
     }
 
 
-def _columns(
-    record: Record, latencies: pa.Table
-) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
+def _mine(record: Record, latencies: pa.Table) -> pa.Table:
     import pyarrow.compute as pc
 
-    mine = latencies.filter(pc.equal(latencies["cell_id"], record["cell_id"]))
+    return latencies.filter(pc.equal(latencies["cell_id"], record["cell_id"]))
+
+
+def _columns(mine: pa.Table) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
     return mine["round"].to_numpy(), mine["excluded"].to_numpy().astype(np.bool_), mine["latency_ns"].to_numpy()

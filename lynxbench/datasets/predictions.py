@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -58,6 +61,24 @@ class Predictions:
 
     def __len__(self) -> int:
         return len(self.sample_ids)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) over every column: other answers, to other samples or in another order, have another."""
+        digest = hashlib.sha256()
+        columns = {"sample_ids": self.sample_ids, "source_ids": self.source_ids, "failed": self.failed}
+        columns |= {f"strata.{name}": column for name, column in self.strata.items()}
+        columns |= {name: getattr(self, name) for name in ANSWERS if getattr(self, name) is not None}
+        for name, column in sorted(columns.items()):
+            if column.dtype.kind in "UO":
+                # Texts as they are, however wide the array that holds them.
+                content = json.dumps(column.tolist()).encode()
+                digest.update(f"{name}\0text\0{column.shape}\0".encode())
+            else:
+                content = np.ascontiguousarray(column).tobytes()
+                digest.update(f"{name}\0{column.dtype.str}\0{column.shape}\0".encode())
+            digest.update(content)
+        return digest.hexdigest()
 
     def take(self, index: npt.NDArray[np.int64] | npt.NDArray[np.bool_]) -> Predictions:
         """The samples at `index` ([m] positions, repeats allowed, or an [n] mask), all columns alike."""

@@ -55,13 +55,19 @@ def _masks(evidence: Evidence) -> Iterator[Finding]:
 def _extreme_weights(evidence: Evidence) -> Iterator[Finding]:
     found = [one for one in evidence.weights if one.outlier_ratio is not None and one.scales is not None]
     for weight in sorted(found, key=lambda one: -(one.outlier_ratio or 0)):
-        if (weight.outlier_ratio or 0) >= EXTREME_WEIGHT_RATIO:
+        lost = weight.bulk_sqnr_db is not None and weight.bulk_sqnr_db < POOR_SQNR_DB
+        if (weight.outlier_ratio or 0) >= EXTREME_WEIGHT_RATIO and lost:
             yield Finding(
                 Cause.EXTREME_WEIGHT,
                 weight.name,
                 f"its largest weight is {weight.outlier_ratio:.0f} times its 99th percentile, and 1 % of the weights "
-                f"hold {100 * (weight.top_share or 0):.0f} % of its norm's square; node {weight.node}",
-                {"outlier_ratio": weight.outlier_ratio, "top_share": weight.top_share, "sqnr_db": weight.sqnr_db},
+                f"hold {100 * (weight.top_share or 0):.0f} % of its norm's square; the others' error is "
+                f"{weight.bulk_sqnr_db:.1f} dB below them; node {weight.node}",
+                {
+                    "outlier_ratio": weight.outlier_ratio,
+                    "top_share": weight.top_share,
+                    "bulk_sqnr_db": weight.bulk_sqnr_db,
+                },
             )
 
 

@@ -70,6 +70,7 @@ class WeightFacts:
     outlier_ratio        the largest magnitude over the 99th percentile's
     scales               how many the candidate stores it with: 1 per tensor, else one a channel; None if in float
     sqnr_db              of the stored integers against the weight
+    bulk_sqnr_db         the same of all but the largest 1 %: what an outlier leaves of the others
     """
 
     name: str
@@ -82,6 +83,7 @@ class WeightFacts:
     outlier_ratio: float | None
     scales: int | None
     sqnr_db: float | None
+    bulk_sqnr_db: float | None
 
 
 @dataclass(frozen=True)

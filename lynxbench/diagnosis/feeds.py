@@ -12,8 +12,7 @@ import numpy.typing as npt
 
 from lynxbench.datasets.samples import Samples
 from lynxbench.specs.suite import Model
-from lynxbench.tasks import Feed, own_inputs
-from lynxbench.tasks.base import Array, Task, TensorInfo, batches
+from lynxbench.tasks import Feed, Task, TensorInfo, batches, fixed_batch, own_inputs
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ class Batch:
         """`values` without what fills the batch up, where their first axis is the batch."""
         return values[: self.rows] if values.ndim and len(values) == self.size else values
 
-    def is_by_sample(self, values: Array) -> bool:
+    def is_by_sample(self, values: npt.NDArray[Any]) -> bool:
         """Whether `own(values)` has one entry a sample."""
         return bool(values.ndim) and len(values) == self.size
 
@@ -53,11 +52,6 @@ class Batches:
 
     def __iter__(self) -> Iterator[Batch]:
         return self.feeds()
-
-
-def fixed_batch(tensors: tuple[TensorInfo, ...]) -> int | None:
-    """The batch size that a model insists on, by its first input, as `prepare` reads it; None where it is free."""
-    return tensors[0].shape[0] if tensors and tensors[0].shape else None
 
 
 def batches_of(

@@ -12,11 +12,11 @@ import numpy as np
 from lynxbench.datasets.samples import Samples
 from lynxbench.diagnosis.emulation import products_in_float
 from lynxbench.diagnosis.facts import KernelFacts
-from lynxbench.diagnosis.feeds import batches_of, fixed_batch, inputs_of
+from lynxbench.diagnosis.feeds import batches_of, inputs_of
 from lynxbench.diagnosis.streaming import Error
 from lynxbench.specs.executor import ExecutorSpec
 from lynxbench.specs.suite import Model
-from lynxbench.tasks.base import Task
+from lynxbench.tasks import Task, fixed_batch
 
 # One by one or in batches of what the caller says.
 _How = tuple[Path, Literal["all", "disabled"], bool]

@@ -35,14 +35,16 @@ def top_share(values: npt.NDArray[np.floating], part: float = 0.01) -> float | N
 
 
 def outlier_ratio(values: npt.NDArray[np.floating]) -> float | None:
-    """The largest magnitude over the 99th percentile's; None where that is 0.
+    """The largest magnitude over the 99th percentile's; None where that is 0."""
+    usual = _usual(values)
+    return None if usual == 0 else float(np.abs(values.astype(np.float64)).max() / usual)
 
-    The percentile is a weight's own, the lower of two neighbours: in a small tensor the largest must not vouch for
-    itself.
+
+def _usual(values: npt.NDArray[np.floating]) -> float:
+    """The 99th percentile of the magnitudes, the lower of two neighbours: in a small tensor the largest must not vouch
+    for itself.
     """
-    magnitudes = np.abs(values.astype(np.float64)).ravel()
-    usual = float(np.quantile(magnitudes, 0.99, method="lower"))
-    return None if usual == 0 else float(magnitudes.max() / usual)
+    return float(np.quantile(np.abs(values.astype(np.float64)), 0.99, method="lower"))
 
 
 def weight_facts(prepared: Any, artifact: Any) -> Iterator[WeightFacts]:
@@ -67,9 +69,11 @@ def weight_facts(prepared: Any, artifact: Any) -> Iterator[WeightFacts]:
         largest = np.abs(channels).max(axis=1)
         middle = float(np.median(largest))
         stored = _stored(name, values, axis, quantized)
-        error = Error()
+        error, bulk = Error(), Error()
         if stored is not None:
             error.add(values, stored[0])
+            usual = np.abs(values) <= _usual(values)
+            bulk.add(values[usual], stored[0][usual])
         yield WeightFacts(
             name=name,
             node=node.name,
@@ -81,6 +85,7 @@ def weight_facts(prepared: Any, artifact: Any) -> Iterator[WeightFacts]:
             outlier_ratio=outlier_ratio(values),
             scales=None if stored is None else stored[1],
             sqnr_db=error.sqnr_db if stored is not None else None,
+            bulk_sqnr_db=bulk.sqnr_db if stored is not None else None,
         )
 
 

@@ -30,6 +30,9 @@ RECIPES = {
     "speech": "speech:make",
     "minilm": "minilm:make",
     "conversations": "conversations:make",
+    "efficientnet": "efficientnet:make",
+    "stamps": "stamps:make",
+    "smollm2": "smollm2:make",
 }
 
 

@@ -11,17 +11,18 @@ from typing import Any
 from lynxbench.errors import StoreError, UsageError
 from lynxbench.leaderboard.checks import complaints
 from lynxbench.leaderboard.histograms import Histogram, histograms
+from lynxbench.leaderboard.trust import Trust, trust_of
 from lynxbench.records.declarations import kept_rubrics
 from lynxbench.records.store import read_table
 
-TRUST_TIERS = ("self-reported", "signed", "rescored", "reproduced")
-# Given a results folder and its records: how far each row may be trusted, one of `TRUST_TIERS` a row.
-TierOf = Callable[[Path, Any], Sequence[str]]
+# Given a results folder and its records: how far each row may be trusted.
+TrustOf = Callable[[Path, Any], Sequence[Trust]]
 
 
 @dataclass(frozen=True)
 class Collected:
-    """`records` has the columns of `records.parquet`, and `id`, `trust` and `key` (into `histograms`) for each row.
+    """`records` has the columns of `records.parquet`, and for each row `id`, `trust`, `trust_why` and `key` (into
+    `histograms`).
 
     `replaced` counts rows that a later run of the same cell on the same host took the place of.
     """
@@ -31,11 +32,6 @@ class Collected:
     titles: dict[str, str]  # of rubrics, by digest
     folders: tuple[Path, ...]
     replaced: int
-
-
-def self_reported(folder: Path, records: Any) -> Sequence[str]:
-    """The tier of what nobody checked."""
-    return [TRUST_TIERS[0]] * len(records)
 
 
 def results_folders(paths: Iterable[Path]) -> tuple[Path, ...]:
@@ -52,14 +48,17 @@ def results_folders(paths: Iterable[Path]) -> tuple[Path, ...]:
 
 
 def collect(
-    folders: Sequence[Path], tier_of: TierOf = self_reported, on_folder: Callable[[Path], None] = lambda folder: None
+    folders: Sequence[Path],
+    trust: TrustOf | None = None,
+    on_folder: Callable[[Path], None] = lambda folder: None,
 ) -> Collected:
-    """Read, check and join the records of `folders`, `on_folder` being told of each.
+    """Read, check and join the records of `folders`, `on_folder` being told of each; `trust` is for tests.
 
     Raises `StoreError` when a file is damaged or a record breaks the table's rules, `UsageError` when there are none.
     """
     import pyarrow as pa
 
+    trusted = trust or trust_of(folders)
     tables: list[Any] = []
     found: dict[str, Histogram] = {}
     titles: dict[str, str] = {}
@@ -68,11 +67,12 @@ def collect(
         records = read_table(folder, "records")
         for complaint in complaints(records):
             raise StoreError(f"{folder}: not a record: {complaint}")
-        tiers = list(tier_of(folder, records))
-        if len(tiers) != len(records) or not set(tiers) <= set(TRUST_TIERS):
-            raise ValueError(f"tier_of must give one of {', '.join(TRUST_TIERS)} for each row")
+        mine = trusted(folder, records)
         keys = [f"{number} {cell}" for cell in records["cell_id"].to_pylist()]
-        tables.append(records.append_column("trust", pa.array(tiers, pa.string())).append_column("key", pa.array(keys)))
+        columns = {"trust": [one.tier for one in mine], "trust_why": [one.why for one in mine], "key": keys}
+        for name, column in columns.items():
+            records = records.append_column(name, pa.array(column, pa.string()))
+        tables.append(records)
         found |= {f"{number} {cell}": one for cell, one in histograms(read_table(folder, "latencies")).items()}
         titles |= _titles(folder)
     records = pa.concat_tables(tables)

@@ -25,7 +25,7 @@ import numpy as np
 from lynxbench import __version__
 from lynxbench.errors import StoreError, UsageError
 from lynxbench.leaderboard.chunks import INLINE_ROWS, plain_rows, script, write_chunk
-from lynxbench.leaderboard.collect import TierOf, collect, results_folders, self_reported
+from lynxbench.leaderboard.collect import collect, results_folders
 from lynxbench.leaderboard.contests import Summary, places, summaries
 from lynxbench.leaderboard.details import details
 from lynxbench.leaderboard.diagnoses import diagnoses_by_id
@@ -67,7 +67,6 @@ def build_site(
     *,
     title: str = "LynxBench leaderboard",
     force: bool = False,
-    tier_of: TierOf = self_reported,
     diagnoses: Sequence[Path] = (),
     on_step: Callable[[str, float], None] = lambda what, share: None,
 ) -> Site:
@@ -82,7 +81,9 @@ def build_site(
     _may_write(out, force)
     folders = results_folders(paths)
     done = iter(range(len(folders)))
-    collected = collect(folders, tier_of, lambda folder: on_step(f"reading {folder}", 0.35 * next(done) / len(folders)))
+    collected = collect(
+        folders, on_folder=lambda folder: on_step(f"reading {folder}", 0.35 * next(done) / len(folders))
+    )
     diagnosed = diagnoses_by_id(diagnoses, collected.records)
     on_step("ranking", 0.35)
     placed = places(collected.records)

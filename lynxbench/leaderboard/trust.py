@@ -67,6 +67,9 @@ class Trust:
     why: str
 
 
+UNSIGNED = Trust(TIERS[0], "nobody signed it")
+
+
 def facts_of(folder: Path) -> Facts | None:
     """What `trust.json` of a folder says; None for results that nobody handed in. Raises `StoreError`."""
     try:
@@ -77,14 +80,17 @@ def facts_of(folder: Path) -> Facts | None:
         raise StoreError(f"{folder / FILE} is damaged: {error}") from None
 
 
-def tier_of(folders: Iterable[Path]) -> Callable[[Path, Any], Sequence[str]]:
-    """For a site of `folders`: given one of them and its table of records, the tier of each row."""
-    known = trust(folders)
+def trust_of(folders: Iterable[Path]) -> Callable[[Path, Any], Sequence[Trust]]:
+    """For a site of `folders`: given one of them and its table of records, the trust of each row."""
+    # Results that nobody handed in vouch for nothing, not even for a rerun elsewhere: they need not be read for this.
+    known = trust(folder for folder in folders if facts_of(folder) is not None)
 
-    def tiers(folder: Path, records: Any) -> list[str]:
-        return [known[folder][cell].tier for cell in records["cell_id"].to_pylist()]
+    def mine(folder: Path, records: Any) -> list[Trust]:
+        if folder not in known:
+            return [UNSIGNED] * len(records)
+        return [known[folder][cell] for cell in records["cell_id"].to_pylist()]
 
-    return tiers
+    return mine
 
 
 def trust(folders: Iterable[Path]) -> dict[Path, dict[str, Trust]]:
@@ -134,7 +140,7 @@ class _Held:
     def below(self, row: Mapping[str, Any]) -> Trust | None:
         """The trust of a row that is below ``rescored``; None for one that is not."""
         if self.facts is None or self.facts.key_id is None:
-            return Trust(TIERS[0], "nobody signed it")
+            return UNSIGNED
         if self.facts.signer is None:
             return Trust(TIERS[0], f"signed by a key that is not known here ({self.facts.key_id[:12]})")
         if row["status"] not in MEASURED:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -31,13 +32,15 @@ def prepared_model(
 
     path = None if cache_dir is None else _kept_at(model_sha256, cache_dir)
     content = None if path is None else kept(path, on_damage)
-    if content is not None:
-        return onnx.load_from_string(content), []
+    said = None if path is None or content is None else kept(path.with_suffix(".remarks"), on_damage)
+    if content is not None and said is not None:
+        return onnx.load_from_string(content), list(json.loads(said))
     notes: list[str] = []
     with tempfile.TemporaryDirectory(prefix="lynxbench-prepare-") as folder, remarks(notes):
         model = _prepare(model_path, Path(folder), notes)
-    # With something to remark it is not kept, or the remark would be lost to the next scheme.
-    if path is not None and not notes:
+    if path is not None:
+        # The remarks first: without them, the model is prepared again.
+        keep(path.with_suffix(".remarks"), json.dumps(notes).encode())
         keep(path, model.SerializeToString(deterministic=True))
     return model, notes
 

@@ -26,6 +26,7 @@ MEMORY_GB = 2.0
 _OTHERS = {
     "cell_id": ("", "key into records"),
     "round": ("", "interleaved round, from 0"),
+    "process": ("", "which of the candidate's processes timed it, from 0; null in older files"),
     "excluded": ("", "left out of the summaries"),
     "latency_ns": ("ns", "of a query"),
     "scheduled_ns": ("ns", "server: when the query was due"),

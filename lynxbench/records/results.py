@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lynxbench.errors import StoreError, UsageError
+from lynxbench.records.location import Location, Url
 from lynxbench.records.places import FOLDER, Place, dataset, find_places, in_memory
 from lynxbench.records.record import MEASURED, Record
 from lynxbench.records.store import TABLES, read_records
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 class Kept:
     """A record, and the place that it lies in."""
 
-    folder: Path
+    folder: Location
     record: Record
 
 
@@ -39,12 +40,12 @@ class Results:
     places: tuple[Place, ...]
 
     @property
-    def folders(self) -> tuple[Path, ...]:
-        """The sweeps' folders and the sets."""
+    def folders(self) -> tuple[Location, ...]:
+        """The sweeps' folders, the sets and the stores of objects."""
         return tuple(place.folder for place in self.places)
 
     @property
-    def folder(self) -> Path:
+    def folder(self) -> Location:
         """The only folder; raises `UsageError` when there are several."""
         if len(self.places) != 1:
             raise UsageError(f"these are the results of {len(self.places)} folders: see .folders")
@@ -92,16 +93,16 @@ class Results:
         return pa.concat_tables(parts)
 
 
-def load(paths: Sequence[str | Path]) -> Results:
-    """Open results folders, folders of them, and partitioned sets.
+def load(paths: Sequence[str | Path | Url]) -> Results:
+    """Open results folders, folders of them, and partitioned sets, by their paths or URLs.
 
-    Every record of a sweep's folder is checked here; of a set, which may hold millions, the columns of every file are,
+    Every record of a sweep is checked here; of a set, which may hold millions, the columns of every file are,
     and its rows by `lynxbench validate`. Raises `UsageError` where there are no results, `StoreError` when a file is
     damaged or a record breaks the table's rules.
     """
     places = find_places(paths)
     for place in places:
-        if place.kind == "sweep":
+        if place.kind != "set":
             read_records(place.folder)
         else:
             for table in TABLES:
@@ -114,7 +115,7 @@ def kept_records(place: Place, where: ds.Expression | None = None) -> Iterator[K
 
     Raises `StoreError` when one breaks the table's rules.
     """
-    if place.kind == "sweep":
+    if place.kind != "set":
         yield from (Kept(place.folder, record) for record in read_records(place.folder))
         return
     import pyarrow as pa
@@ -141,10 +142,12 @@ def complaints(place: Place, records: Sequence[Record]) -> list[str]:
     for table, key, count, rows in tables:
         there = {row["values"]: row["counts"] for row in pc.value_counts(rows[key]).to_pylist()}
         for record in records:
+            if record["status"] not in MEASURED:
+                continue
             held = there.get(record[key], 0)
             # A metric may be declared on a part of the test set.
             wrong = held < record[count] if table == "predictions" else held != record[count]
-            if record["status"] in MEASURED and wrong:
+            if wrong:
                 found.append(f"record {record['cell_id']} rests on {record[count]:,} {table}, {held:,} are there")
     return found
 

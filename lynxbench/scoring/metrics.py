@@ -86,6 +86,10 @@ _CLIP = {"clip": Parameter("number", default=float(np.finfo(np.float64).eps), mi
 _K = {"k": Parameter("int", minimum=1)}
 _RELEVANT = {"relevant": Parameter("text", default="source", choices=("source", "label"))}
 _SAME_TEXT = {"strip": Parameter("bool", default=False), "ignore_case": Parameter("bool", default=False)}
+_STEPS = {
+    "separator": Parameter("text", default=";"),
+    "steps": Parameter("int", minimum=1, optional=True),
+}
 _UP: Literal["higher-is-better"] = "higher-is-better"
 _DOWN: Literal["lower-is-better"] = "lower-is-better"
 
@@ -141,7 +145,7 @@ METRICS: Mapping[str, Metric] = {
             _mean,
             {"k": Parameter("int", minimum=1, optional=True), **_RELEVANT},
         ),
-        Metric("exact-match", _UP, GENERATION, text.exact_match, share, _SAME_TEXT),
+        Metric("exact-match", _UP, GENERATION, text.exact_match, share, {**_SAME_TEXT, **_STEPS}),
         Metric("token-accuracy", _UP, GENERATION, text.positions, text.position_accuracy),
         Metric("character-error-rate", _DOWN, GENERATION, text.character_edits, text.error_rate),
         Metric("word-error-rate", _DOWN, GENERATION, text.word_edits, text.error_rate),

@@ -131,6 +131,8 @@ def _wrong(parameter: Parameter, value: Any) -> str | None:
         return None
     if parameter.kind == "bool":
         return None if isinstance(value, bool) else "true or false"
+    if parameter.kind == "text" and not parameter.choices:
+        return None if isinstance(value, str) and value else "a text"
     if parameter.kind == "text":
         return None if value in parameter.choices else " or ".join(parameter.choices)
     numeric = int if parameter.kind == "int" else (int, float)

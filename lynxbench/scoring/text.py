@@ -16,10 +16,17 @@ Ingredients = tuple[npt.NDArray[np.generic], ...]
 
 
 def exact_match(predictions: Predictions, options: Mapping[str, Any]) -> Ingredients:
-    """[n] whether text and target are equal, after trimming and lower-casing where the options say so."""
+    """[n] whether text and target are equal, after trimming and lower-casing where the options say so.
+
+    With `steps`, only so many parts between separators are compared, each of them trimmed: how far an answer that is
+    written step by step is right.
+    """
     texts, targets = texts_and_targets(predictions)
+    steps = options["steps"]
 
     def plain(text: str) -> str:
+        if steps is not None:
+            text = options["separator"].join(part.strip() for part in text.split(options["separator"])[:steps])
         text = text.strip() if options["strip"] else text
         return text.casefold() if options["ignore_case"] else text
 

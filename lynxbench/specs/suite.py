@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -270,6 +271,15 @@ BUDGETS: dict[BudgetName, dict[str, Any]] = {
 }
 
 
+class Fleet(Spec):
+    """How groups are spread when a sweep runs on many hosts (`--on`). Says nothing of what is measured."""
+
+    hosts: Literal["anywhere", "every-kind"] = Field(
+        default="anywhere", description="each group on one host, whichever is free; or once on every kind of host"
+    )
+    wait_s: float = Field(default=60.0, gt=0, description="how long a group waits for a host that offers its executors")
+
+
 class Suite(Spec):
     """Everything that one sweep measures. Every reference to a name is checked on loading."""
 
@@ -285,7 +295,12 @@ class Suite(Spec):
     )
     workloads: tuple[Workload, ...] = Field(min_length=1)
     protocol: Protocol = Protocol()
+    fleet: Fleet = Fleet()
     budgets: dict[BudgetName, dict[str, Any]] = Field(
         default_factory=lambda: {name: dict(changes) for name, changes in BUDGETS.items()},
         description="protocol keys that a --budget changes; quick and thorough have defaults",
     )
+
+    def canonical(self) -> str:
+        """As for every declaration, but for `fleet`: where the same is measured does not make it another question."""
+        return json.dumps(self.model_dump(mode="json", exclude={"fleet"}), sort_keys=True, separators=(",", ":"))

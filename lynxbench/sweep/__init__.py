@@ -29,10 +29,13 @@ class _Verb(ModuleType):
         assignments: Sequence[str] = (),
         executors: Sequence[str] = (),
         out: str | Path | None = None,
+        on: str | None = None,
+        tls: str | Path | None = None,
     ) -> Results:
         """Run a suite as `lynxbench sweep` does, and return its results. Options as on the command line.
 
-        Raises `DeclarationError` with every problem of the suite, `FolderBusy`, `StoreError`.
+        `out` is a path or a URL (``s3://bucket/prefix``). Raises `DeclarationError` with every problem of the suite,
+        `FolderBusy`, `StoreError`.
         """
         from lynxbench.records.results import load
         from lynxbench.specs.load import cache_folder
@@ -40,9 +43,12 @@ class _Verb(ModuleType):
         from lynxbench.sweep.run import default_folder, prepare_sweep, run_sweep
 
         resolved = resolve_suite(str(suite), assignments=assignments, only=only, budget=budget, on_executors=executors)
-        folder = (
-            Path(out) if out is not None else default_folder(resolved, budget, changed=bool(assignments or executors))
-        )
+        folder = out if out is not None else default_folder(resolved, budget, changed=bool(assignments or executors))
+        if on is not None:
+            from lynxbench.sweep.fleet.run import prepare_fleet, run_fleet
+
+            safe = None if tls is None else Path(tls)
+            return load([run_fleet(prepare_fleet(resolved), folder, on=on, tls=safe, cache=cache_folder()).folder])
         return load([run_sweep(prepare_sweep(resolved), folder, cache=cache_folder()).folder])
 
 

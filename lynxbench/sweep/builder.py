@@ -21,7 +21,7 @@ from lynxbench.specs.executor import ExecutorSpec
 from lynxbench.specs.scheme import Scheme
 from lynxbench.specs.suite import Model
 from lynxbench.sweep.child import serve
-from lynxbench.tasks import Feed, get_task, own_inputs
+from lynxbench.tasks import Feed, batches, first_feed, fixed_batch, get_task
 
 
 def build(request: dict[str, Any]) -> dict[str, Any]:
@@ -59,9 +59,12 @@ def calibration_data(request: dict[str, Any]) -> CalibrationData:
     asked = task.inputs(samples)
     tensors = _tensors(Path(request["model_path"]))
 
+    fixed = fixed_batch(tensors)
+
     def feeds() -> Iterator[Feed]:
-        for start in range(0, len(asked), declared["batch_size"]):
-            yield task.feed(asked[start : start + declared["batch_size"]], model, tensors)
+        for positions in batches(len(asked), declared["batch_size"]):
+            # Cut, or filled up from the start for a model that takes nothing less: some samples are then met twice.
+            yield task.feed(asked[positions if fixed else positions[: len(asked) - int(positions[0])]], model, tensors)
 
     # Ranges are observed on what the model is fed: the same samples, prepared otherwise, are another calibration.
     fed = hashlib.sha256(f"{declared['digest']}\0{request['task']}\0{declared['feeding']}".encode()).hexdigest()
@@ -96,7 +99,7 @@ def reference(request: dict[str, Any]) -> dict[str, Any]:
                 if error.status != "unsupported":
                     raise
                 executor.open(Path(request["source"]))
-            feed = own_inputs(task.feed(task.inputs(samples)[:1], model, executor.inputs), executor.inputs)
+            feed = first_feed(task, samples, model, executor.inputs)
             outputs = executor.run(feed)
             # What will be run, for providers that compile for shapes.
             shapes = [{name: [b, *array.shape[1:]] for name, array in feed.items()} for b in request["batch_sizes"]]

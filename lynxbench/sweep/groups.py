@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from lynxbench.execution import host_facts
-from lynxbench.records.store import ResultStore
+from lynxbench.records.store import CellStore
 from lynxbench.sweep.artifacts import Artifact, build_artifacts
 from lynxbench.sweep.group import measure_group
 from lynxbench.sweep.keeping import Keeper
@@ -30,7 +30,7 @@ class GroupRunner:
     def __init__(
         self,
         setting: Setting,
-        store: ResultStore,
+        store: CellStore,
         *,
         sweep: str,
         finished: set[str],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from lynxbench.datasets.predictions import Predictions
 from lynxbench.measurement import RoundsResult
 from lynxbench.records.record import MEASURED
-from lynxbench.records.store import ResultStore
+from lynxbench.records.store import CellStore
 from lynxbench.scoring import Scores, score
 from lynxbench.specs.suite import Scenario
 from lynxbench.sweep.group import Seats
@@ -23,9 +23,7 @@ class Keeper:
     reference), but not written again.
     """
 
-    def __init__(
-        self, context: Context, store: ResultStore, finished: set[str], *, meter: Meter, phases: Phases
-    ) -> None:
+    def __init__(self, context: Context, store: CellStore, finished: set[str], *, meter: Meter, phases: Phases) -> None:
         self.phases = phases
         self._context = context
         self._group = context.group
@@ -51,10 +49,13 @@ class Keeper:
     def after_accuracy(self, seats: Seats) -> None:
         """Every candidate against the reference; predictions are kept first, so that they outlive any trouble here."""
         rubric = self._context.resolved.rubrics[self._group.workload.name].spec
+        # What is only measured along gets no row that could lead to its answers.
+        wanted = {cell.candidate_id for cell in self._group.running if cell.cell_id not in self._finished}
         for candidate_id, cell in {cell.candidate_id: cell for cell in self._group.running}.items():
             predictions = _answers(seats, cell)
             if predictions is not None:
-                self._store.write_predictions(predictions_id(self._group, cell), predictions)
+                if candidate_id in wanted:
+                    self._store.write_predictions(predictions_id(self._context, cell, predictions), predictions)
                 reference = self._reference(seats, cell.scenario)
                 if reference is not None:
                     self._scores[candidate_id] = score(rubric, predictions, reference)

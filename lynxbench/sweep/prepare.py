@@ -28,6 +28,7 @@ class ModelFile:
     sha256: str
     size_bytes: int
     tokenizer_sha256: str | None = None
+    tokenizer: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -152,9 +153,10 @@ def _model_file(model: Model, key: str, declared_in: Path) -> ModelFile:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         message = f"is not a valid ONNX model: {first[:200]}"
         raise wrong("path", message, repr(model.path), hint="check it with onnx.checker.check_model") from None
-    tokenizer_sha256 = None
+    tokenizer_sha256, tokenizer = None, None
     if model.text is not None:
-        content = locate(model.text.tokenizer, declared_in).read_bytes()
+        tokenizer = locate(model.text.tokenizer, declared_in)
+        content = tokenizer.read_bytes()
         tokenizer_sha256 = hashlib.sha256(content).hexdigest()
         try:
             if "model" not in json.loads(content):
@@ -163,7 +165,7 @@ def _model_file(model: Model, key: str, declared_in: Path) -> ModelFile:
             hint = "the tokenizer.json that Hugging Face's fast tokenizers save"
             where, message = "text.tokenizer", f"is not a tokenizer.json: {error}"
             raise wrong(where, message, repr(model.text.tokenizer), hint=hint) from None
-    return ModelFile(path, sha256, sum(file.stat().st_size for file in files), tokenizer_sha256)
+    return ModelFile(path, sha256, sum(file.stat().st_size for file in files), tokenizer_sha256, tokenizer)
 
 
 def _models_fit(

@@ -24,6 +24,7 @@ from lynxbench.sweep.prepare import Material
 from lynxbench.sweep.timing import invalid_load, timing_fields
 
 if TYPE_CHECKING:
+    from lynxbench.datasets.predictions import Predictions
     from lynxbench.sweep.artifacts import Artifact
     from lynxbench.sweep.group import Seat
 
@@ -45,9 +46,14 @@ class Context:
     node: str | None = None  # this machine's name in a fleet
 
 
-def predictions_id(group: Group, cell: Cell) -> str:
-    """The key of a candidate's answers: the same for every scenario at the same declared batch size."""
-    return hashlib.sha256(f"{group.workload.name}\0{cell.candidate_id}".encode()).hexdigest()[:16]
+def predictions_id(context: Context, cell: Cell, predictions: Predictions) -> str:
+    """The key of a candidate's answers, which they decide themselves: the same for every scenario at one batch size.
+
+    Another host, or another run on this one, may answer otherwise: such answers neither replace these nor pass for
+    them.
+    """
+    whose = f"{context.group.workload.name}\0{cell.candidate_id}\0{predictions.fingerprint}"
+    return hashlib.sha256(whose.encode()).hexdigest()[:16]
 
 
 def skipped_record(context: Context, cell: Cell, skip: Skip) -> Record:
@@ -105,7 +111,7 @@ def _measured(context: Context, cell: Cell, seat: Seat, scores: Scores, result: 
             *_flattered(context, cell.deployment.scheme),
             *warnings,
         ],
-        "predictions_id": predictions_id(context.group, cell),
+        "predictions_id": predictions_id(context, cell, seat.predictions[seat.batch_size(cell.scenario)]),
         "part": context.part,
         "recheck_difference": seat.rechecked[cell.scenario.name],
         "artifact_sha256": seat.artifact.sha256,
@@ -236,8 +242,17 @@ def _tuning(scheme: Scheme, rubric: Rubric, size: str) -> dict[str, Any]:
     }
 
 
+def host_id(host: HostFacts) -> str:
+    """The host's fingerprint: a digest of what its records say of it, without its load."""
+    return hashlib.sha256(json.dumps(_facts(host), sort_keys=True).encode()).hexdigest()[:16]
+
+
 def _host(host: HostFacts) -> dict[str, Any]:
-    facts = {
+    return {"host_id": host_id(host), **_facts(host), "load_1min": host.load_1min}
+
+
+def _facts(host: HostFacts) -> dict[str, Any]:
+    return {
         "cpu": host.cpu_model,
         "isa_flags": list(host.isa_flags),
         "cores_logical": host.logical_cores,
@@ -249,8 +264,6 @@ def _host(host: HostFacts) -> dict[str, Any]:
         "kernel": host.kernel,
         "python": host.python,
     }
-    host_id = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
-    return {"host_id": host_id, **facts, "load_1min": host.load_1min}
 
 
 def _opened(seat: Seat) -> dict[str, Any]:

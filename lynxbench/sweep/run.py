@@ -10,8 +10,10 @@ from pathlib import Path
 
 from lynxbench.errors import UsageError
 from lynxbench.records.declarations import declarations
+from lynxbench.records.location import Location, Url, is_of_objects, location
 from lynxbench.records.schema import FINAL_STATUSES
 from lynxbench.records.store import ResultStore, read_records
+from lynxbench.records.stores import Store, open_store
 from lynxbench.specs.resolve import ResolvedSuite
 from lynxbench.sweep.groups import GroupRunner, unfinished
 from lynxbench.sweep.hosts import Executors, find_executors
@@ -29,7 +31,7 @@ _MATERIAL = ("test set of ", "model file ", "calibration ")
 class Outcome:
     """What a sweep left behind."""
 
-    folder: Path
+    folder: Location
     plan: Plan
     resumed: int  # cells that were finished before
     rebuilt: tuple[str, ...]  # what was found wrong with cached artifacts, which were then built again
@@ -70,7 +72,7 @@ def default_folder(resolved: ResolvedSuite, budget: str, *, changed: bool) -> Pa
 
 def run_sweep(
     prepared: Prepared,
-    folder: Path,
+    folder: str | Path | Url,
     *,
     cache: Path,
     retry: bool = False,
@@ -79,21 +81,21 @@ def run_sweep(
 ) -> Outcome:
     """Measure every cell that the folder does not hold yet, and write each as it ends.
 
-    `retry` measures failed cells again; `fresh` sets an existing folder aside first. Raises `FolderBusy` when
-    another sweep holds the folder, `StoreError` when it cannot be written, `UsageError` when the folder holds results
-    of another declaration.
+    `folder` is a path, or the URL of a place of one object a cell. `retry` measures failed cells again; `fresh` sets an
+    existing folder aside first. Raises `FolderBusy` when another sweep holds the folder, `StoreError` when it cannot be
+    written, `UsageError` when the folder holds results of another declaration.
     """
     begun = time.monotonic()
     if fresh:
-        _set_aside(folder)
-    store = ResultStore(folder)
+        set_aside(folder)
+    store = open_store(folder)
     with store.held():
-        _same_declaration(store, prepared)
-        finished = {str(r["cell_id"]) for r in read_records(folder) if r["status"] in _kept_statuses(retry)}
+        same_declaration(store, prepared)
+        known = {str(record["cell_id"]): str(record["status"]) for record in read_records(store.folder)}
+        finished = {cell_id for cell_id, status in known.items() if status in kept_statuses(retry)}
+        store.supersede({cell.cell_id for cell in prepared.plan.cells} & known.keys() - finished)
         groups = unfinished(prepared.plan.groups, finished)
-        setting = Setting(
-            prepared.resolved, prepared.material, prepared.executors.interpreters, store.folder / ".work", cache
-        )
+        setting = Setting(prepared.resolved, prepared.material, prepared.executors.interpreters, store.work, cache)
         phases = Phases()
         meter = Meter(groups, prepared.resolved.suite.protocol, on_progress)
         runner = GroupRunner(setting, store, sweep=store.folder.name, finished=finished, meter=meter, phases=phases)
@@ -105,7 +107,7 @@ def run_sweep(
             with phases.phase("records"):
                 store.merge()
         return Outcome(
-            folder=folder,
+            folder=store.folder,
             plan=prepared.plan,
             resumed=len([cell for cell in prepared.plan.cells if cell.cell_id in finished]),
             rebuilt=runner.rebuilt,
@@ -115,13 +117,17 @@ def run_sweep(
         )
 
 
-def _kept_statuses(retry: bool) -> frozenset[str]:
+def kept_statuses(retry: bool) -> frozenset[str]:
+    """Statuses of cells that need not be measured again."""
     return frozenset({"ok", "partial"}) if retry else FINAL_STATUSES
 
 
-def _set_aside(folder: Path) -> None:
+def set_aside(given: str | Path | Url) -> None:
     """Rename an old folder to the first free NAME.1, NAME.2, …: nothing that was measured is ever deleted."""
-    if folder.exists():
+    if is_of_objects(given):
+        raise UsageError(f"--fresh: what lies at {given} cannot be renamed; choose another place with --out")
+    folder = location(given)
+    if isinstance(folder, Path) and folder.exists():
         with ResultStore(folder).held():
             pass  # nobody else is writing to it
         number = 1
@@ -130,7 +136,7 @@ def _set_aside(folder: Path) -> None:
         folder.rename(aside)
 
 
-def _same_declaration(store: ResultStore, prepared: Prepared) -> None:
+def same_declaration(store: Store, prepared: Prepared) -> None:
     """Write down what the folder is about; refuse a folder that is about something else.
 
     Rubrics, test sets and model files count as well as the suite: rows of two rubrics must not stand side by side as

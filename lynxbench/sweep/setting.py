@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lynxbench.execution import host_facts
-from lynxbench.specs.load import locate
 from lynxbench.specs.resolve import ResolvedSuite
 from lynxbench.specs.suite import Model
 from lynxbench.sweep.prepare import Material
@@ -44,9 +43,9 @@ class Setting:
 
     def model_json(self, model: Model) -> str:
         """The model's declaration for a child, which does not know where it was declared."""
-        if model.text is not None:
-            path = str(locate(model.text.tokenizer, self.resolved.file))
-            model = model.model_copy(update={"text": model.text.model_copy(update={"tokenizer": path})})
+        tokenizer = self.material.models[model.name].tokenizer
+        if model.text is not None and tokenizer is not None:
+            model = model.model_copy(update={"text": model.text.model_copy(update={"tokenizer": str(tokenizer)})})
         return model.model_dump_json()
 
     def feeding(self, model: Model) -> str:

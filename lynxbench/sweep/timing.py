@@ -141,7 +141,7 @@ def invalid_load(cell: Cell, seat: Seat, entrant: EntrantRounds) -> str | None:
 
 
 def latency_table(cell: Cell, result: RoundsResult) -> pa.Table:
-    """Raw latencies of a cell: one row a query, with its round and whether its block was left out."""
+    """Raw latencies of a cell: one row a query, with its round and process, and whether its block was left out."""
     import pyarrow as pa
 
     entrant = result.entrants[cell.cell_id]
@@ -151,6 +151,7 @@ def latency_table(cell: Cell, result: RoundsResult) -> pa.Table:
         {
             "cell_id": pa.array([cell.cell_id] * sum(sizes), pa.string()),
             "round": pa.array(np.repeat(np.asarray(entrant.round_numbers, dtype=np.int32), sizes)),
+            "process": pa.array(np.repeat(np.asarray(entrant.sittings, dtype=np.int32), sizes)),
             "excluded": pa.array(np.repeat([index not in used for index in range(len(sizes))], sizes)),
             "latency_ns": pa.array(np.concatenate([block.latencies_ns for block in entrant.blocks])),
             "scheduled_ns": _times(entrant, "scheduled_ns"),

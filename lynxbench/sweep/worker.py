@@ -42,7 +42,7 @@ from lynxbench.specs.rubric import TaskName
 from lynxbench.specs.suite import Model, Protocol
 from lynxbench.sweep.child import serve
 from lynxbench.sweep.wire import block_to_wire, save_predictions
-from lynxbench.tasks import CachedQuery, Query, answer_all, batches, get_task, own_inputs
+from lynxbench.tasks import CachedQuery, Query, answer_all, batches, first_feed, get_task
 
 # Queries bound for timing: enough different samples that caches and branches see real variety.
 TIMED_QUERIES = 32
@@ -104,8 +104,7 @@ class Worker:
             cache_dir=Path(request["cache"]),
         )
         cold = self._executor.open(Path(request["artifact"]), shapes=request["shapes"])
-        inputs = self._task.inputs(self._samples)
-        feed = own_inputs(self._task.feed(inputs[:1], self._model, self._executor.inputs), self._executor.inputs)
+        feed = first_feed(self._task, self._samples, self._model, self._executor.inputs)
         references = []
         for file in request["references"]:
             with np.load(file, allow_pickle=False) as archive:

@@ -8,7 +8,18 @@ from __future__ import annotations
 import importlib
 
 from lynxbench.specs.rubric import TaskName
-from lynxbench.tasks.base import Feed, Query, Runner, Task, TensorInfo, answer_all, batches, own_inputs
+from lynxbench.tasks.base import (
+    Feed,
+    Query,
+    Runner,
+    Task,
+    TensorInfo,
+    answer_all,
+    batches,
+    first_feed,
+    fixed_batch,
+    own_inputs,
+)
 from lynxbench.tasks.cached_generation import CachedQuery
 
 __all__ = [
@@ -20,6 +31,8 @@ __all__ = [
     "TensorInfo",
     "answer_all",
     "batches",
+    "first_feed",
+    "fixed_batch",
     "get_task",
     "own_inputs",
 ]

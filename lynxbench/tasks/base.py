@@ -144,6 +144,18 @@ def answer_all(task: Task, runner: Runner, samples: Samples, model: Model, batch
     return {name: np.concatenate([part[name] for part in parts])[: len(inputs)] for name in parts[0]}
 
 
+def fixed_batch(tensors: tuple[TensorInfo, ...]) -> int | None:
+    """The batch size that a model insists on, by its first input; None where it takes any."""
+    return tensors[0].shape[0] if tensors and tensors[0].shape else None
+
+
+def first_feed(task: Task, samples: Samples, model: Model, tensors: tuple[TensorInfo, ...]) -> Feed:
+    """The first sample's own inputs of the model, or those of as many as a model of fixed batch takes."""
+    inputs = task.inputs(samples)
+    chosen = inputs[np.arange(fixed_batch(tensors) or 1) % len(inputs)]
+    return own_inputs(task.feed(chosen, model, tensors), tensors)
+
+
 def own_inputs(feed: Feed, tensors: tuple[TensorInfo, ...]) -> Feed:
     """The entries of a feed that are inputs of the model."""
     names = {tensor.name for tensor in tensors}

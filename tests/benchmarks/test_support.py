@@ -7,7 +7,7 @@ from typing import get_args
 
 import pytest
 
-from benchmarks.support import PAGE, SCHEMES, measured, name_of, suite
+from benchmarks.support import LEFT_OUT, PAGE, SCHEMES, SUITES, measured, name_of, suite
 from lynxbench.specs.scheme import Scheme
 from lynxbench.specs.scheme_options import CalibrationMethod, SchemeKind
 from tests.running import ROOT
@@ -22,15 +22,34 @@ def test_every_kind_and_method_is_there() -> None:
     assert len({name_of(title) for title in SCHEMES}) == len(SCHEMES)
 
 
+def _shown(built_in: str) -> tuple[list[str], dict[str, list[str]], str]:
+    """The page's models of a suite, its rows by scheme, and the reasons below them."""
+    part = next(part for part in PAGE.read_text().split("\n## ") if part.startswith(f"`{built_in}`"))
+    table = [line.strip("| ").split(" | ") for line in part.splitlines() if line.startswith("| ")]
+    return table[0][1:], {row[0]: row[1:] for row in table[2:]}, part.rpartition("| ")[2]
+
+
+@pytest.mark.parametrize("built_in", SUITES)
+def test_the_page_shows_every_scheme_on_every_model_and_why_one_does_not_run(built_in: str) -> None:
+    titles, rows, reasons = _shown(built_in)
+    data = suite(built_in=built_in)
+    models = [model for workload in data["workloads"] for model in workload["models"]]
+    assert [title.split(": ")[1] for title in titles] == models
+    assert {model["name"] for model in data["models"]} - set(models) == set(LEFT_OUT if built_in == "standard" else ())
+    assert rows.keys() == SCHEMES.keys()
+    for scheme, row in rows.items():
+        assert len(row) == len(models)
+        for model, shown in zip(models, row, strict=True):
+            if shown.startswith("*"):
+                said = [line for line in reasons.splitlines() if f"**{scheme}**" in line]
+                assert any(model in line or "(all)" in line for line in said), (scheme, model)
+
+
 def test_the_page_is_what_a_sweep_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LYNXBENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    table = [line.strip("| ").split(" | ") for line in PAGE.read_text().splitlines() if line.startswith("| ")]
-    header, rows = table[0], {row[0]: row[1:] for row in table[2:]}
-    assert set(rows) == set(SCHEMES)
-    models = [model for workload in suite()["workloads"] for model in workload["models"]]
-    assert [title.split(": ")[1] for title in header[1:]] == models
-    column = models.index("fashion-embedder")
+    titles, rows, _ = _shown("starter")
+    column = [title.split(": ")[1] for title in titles].index("fashion-embedder")
     for record in measured(tmp_path, ["fashion-embedder"]):
         title = next(title for title in SCHEMES if name_of(title) == record["scheme"])
         shown = rows[title][column]

@@ -54,7 +54,7 @@ def two(lost: int = 20, n: int = 1000, **changes: Any) -> Material:
     own = Record({**record.values, **KNOWN_TO_HOLD, **timed, **changes})
     ones = dict.fromkeys(timed, 1.0)
     empty = pa.table({
-        "cell_id": pa.array([], pa.string()), "round": pa.array([], pa.int32()),
+        "cell_id": pa.array([], pa.string()), "round": pa.array([], pa.int32()), "process": pa.array([], pa.int32()),
         "excluded": pa.array([], pa.bool_()), "latency_ns": pa.array([], pa.int64()),
     })  # fmt: skip
     return opened((Record({**reference.values, **ones}), own), answers, empty, of=QUESTION)
@@ -204,6 +204,7 @@ def rounds(cell: str, ns: np.ndarray) -> pa.Table:
     return pa.table({
         "cell_id": pa.array([cell] * ns.size, pa.string()),
         "round": pa.array(np.repeat(np.arange(count), each), pa.int32()),
+        "process": pa.array([0] * ns.size, pa.int32()),
         "excluded": pa.array([False] * ns.size), "latency_ns": pa.array(ns.ravel().astype(np.int64)),
     })  # fmt: skip
 

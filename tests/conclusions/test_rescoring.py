@@ -101,6 +101,32 @@ def test_ratios_from_raw_latencies_are_those_of_the_sweep(results: Path) -> None
     assert checked > 8
 
 
+def test_over_several_processes_too_and_between_two_rivals(tmp_path: Path) -> None:
+    only = "model=fashion-resnet8,scheme=fp32,int8-static,fp16,scenario=single-stream"
+    options = ("--budget", "quick", "--only", only, "--set", "protocol.processes=2", "--out", "two")
+    ran = run("sweep", *options, home=tmp_path)
+    assert ran.code == 0, ran.err
+    opened = material(tmp_path / "two")
+    assert set(opened.latencies["process"].to_pylist()) == {0, 1}
+    base, *rivals = sorted(opened.records, key=lambda record: not record["is_reference"])
+    assert [record["processes"] for record in opened.records] == [2, 2, 2]
+    for own in rivals:
+        ratio = ratio_between(own, base, opened.latencies, "p50_ratio", 0.95)
+        assert ratio is not None
+        assert ratio.method == "sittings"
+        assert (ratio.value, ratio.low, ratio.high) == pytest.approx(
+            (own["p50_ratio"], own["p50_ratio_low"], own["p50_ratio_high"]), rel=1e-9
+        )
+    between = ratio_between(rivals[0], rivals[1], opened.latencies, "p50_ratio", 0.95)
+    assert between is not None
+    assert between.method == "sittings"
+    # Files of before this was kept: better no ratio than one whose interval is too narrow.
+    place = opened.latencies.schema.get_field_index("process")
+    unknown = pa.nulls(len(opened.latencies), pa.int32())
+    older = opened.latencies.set_column(place, "process", unknown)
+    assert ratio_between(rivals[0], rivals[1], older, "p50_ratio", 0.95) is None
+
+
 def test_a_folder_of_what_was_rescored_is_one_like_any_other(results: Path, tmp_path: Path) -> None:
     file = asked({'name = "fashion-classification"': 'name = "lax"', "value = 0.01": "value = 0.2"}, tmp_path)
     ran = run("rescore", results, "--rubric", file, "--out", tmp_path / "lax", "--json", home=tmp_path)
@@ -193,7 +219,7 @@ def test_without_shared_rounds_another_reference_leaves_no_ratio() -> None:
     records = scored(question, answers)
     turned = other(question, reference=question.reference.model_copy(update={"scheme": "int8"}))
     empty = pa.table({
-        "cell_id": pa.array([], pa.string()), "round": pa.array([], pa.int32()),
+        "cell_id": pa.array([], pa.string()), "round": pa.array([], pa.int32()), "process": pa.array([], pa.int32()),
         "excluded": pa.array([], pa.bool_()), "latency_ns": pa.array([], pa.int64()),
     })  # fmt: skip
     found = rescored(records, stored(answers), turned, measured_by={question.digest(): question}, latencies=empty)

@@ -20,7 +20,7 @@ TENSOR = TensorFacts(
 )  # fmt: skip
 WEIGHT = WeightFacts(
     name="w", node="/MatMul", op_type="MatMul", shape=(16, 8), channel_range_ratio=1.5, top_share=0.05,
-    effective_rank=7.0, outlier_ratio=1.5, scales=8, sqnr_db=42.0,
+    effective_rank=7.0, outlier_ratio=1.5, scales=8, sqnr_db=42.0, bulk_sqnr_db=40.0,
 )  # fmt: skip
 MASK = MaskFacts("mask", -1e4, "scores", "/Softmax", unmasked_largest=20.0, quantized=True)
 KERNELS = KernelFacts(30.0, 30.0, float("inf"), 120.0, float("inf"))
@@ -57,12 +57,13 @@ def test_with_nothing_wrong_nothing_is_found() -> None:
         (Cause.MASK_CONSTANT_STRETCHES_RANGE, "mask", {"masks": (MASK,)}, {"masks": (replace(MASK, quantized=False),)}),
         (
             Cause.EXTREME_WEIGHT, "w",
-            {"weights": (replace(WEIGHT, outlier_ratio=33.0),)}, {"weights": (replace(WEIGHT, outlier_ratio=31.0),)},
+            {"weights": (replace(WEIGHT, outlier_ratio=33.0, bulk_sqnr_db=5.0),)},
+            {"weights": (replace(WEIGHT, outlier_ratio=31.0, bulk_sqnr_db=5.0),)},
         ),
         (
             Cause.EXTREME_WEIGHT, "w",
-            {"weights": (replace(WEIGHT, outlier_ratio=33.0),)},
-            {"weights": (replace(WEIGHT, outlier_ratio=33.0, scales=None),)},  # left in float
+            {"weights": (replace(WEIGHT, outlier_ratio=33.0, bulk_sqnr_db=5.0),)},
+            {"weights": (replace(WEIGHT, outlier_ratio=65.0, bulk_sqnr_db=25.0),)},  # a channel of its own
         ),
         (
             Cause.CALIBRATION_MISSES_RANGE, "t",

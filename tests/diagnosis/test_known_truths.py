@@ -207,7 +207,7 @@ def test_products_saturate_where_the_processor_has_no_wide_ones_and_nowhere_else
 
 
 def test_dynamic_products_saturate_where_the_processor_has_no_wide_ones_and_nowhere_else(tmp_path: Path) -> None:
-    """Large weights of one sign and inputs that are: sums of two products pass 16 bits unless they are added up wide."""
+    """Large weights and inputs of one sign: sums of two products pass 16 bits unless they are added up wide."""
     make = Maker()
     wide = make.constant(np.random.default_rng(1).uniform(0.8, 1.0, (10, 16)).astype(np.float32))
     hidden = make.op("Tanh", make.op("MatMul", "x", wide))

@@ -104,6 +104,7 @@ def _latencies(cell: str, times: Any) -> pa.Table:
         {
             "cell_id": pa.array([cell] * n),
             "round": pa.array(np.arange(n, dtype=np.int32) // 10),
+            "process": pa.array(np.zeros(n, np.int32)),
             "excluded": pa.array([False] * n),
             "latency_ns": pa.array(times),
             "scheduled_ns": pa.nulls(n, pa.int64()),

@@ -15,6 +15,7 @@ from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 
 from benchmarks.synthetic import one_host
 from lynxbench.leaderboard.site import build_site
+from lynxbench.leaderboard.trust import FILE, Facts
 from lynxbench.records.record import Record
 from lynxbench.records.schema import FIELDS, arrow_schema
 from lynxbench.records.store import write_parquet
@@ -78,9 +79,13 @@ def other_host(records: list[Record], host_id: str, cpu: str) -> list[Record]:
 
 @pytest.fixture(scope="session")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two hosts."""
+    """Two hosts; the first one's records as they are after a bundle was taken in, one of them not to be rescored."""
     folder = tmp_path_factory.mktemp("leaderboard") / "results"
-    write_folder(folder / "one", varied())
+    records = varied()
+    write_folder(folder / "one", records)
+    unscored = {str(records[0]["cell_id"]): "its metric is a function"}
+    facts = Facts("b" * 64, "run", key_id="k" * 64, signer="alice", unscored=unscored)
+    (folder / "one" / FILE).write_bytes(facts.encoded())
     write_folder(folder / "two", other_host(varied(), "b" * 16, "Another CPU"))
     return folder
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import re
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -76,7 +77,7 @@ def test_it_sorts_by_a_heading_in_both_ways_and_back(opened: Open, site: Path) -
     [
         ("model", "captions-net-00", "model"), ("scheme", "int8-static", "scheme"),
         ("executor", "openvino", "executor"), ("verdict", "fragile", "verdict"), ("verdict", "failed", "status"), 
-        ("grade", "no", "grade"), ("trust", "self-reported", "trust"),
+        ("grade", "no", "grade"), ("trust", "rescored", "trust"),
     ],
 )  # fmt: skip
 def test_it_filters(opened: Open, site: Path, name: str, value: str, column: str) -> None:
@@ -86,7 +87,7 @@ def test_it_filters(opened: Open, site: Path, name: str, value: str, column: str
     assert wanted
     expect(page.locator("#count")).to_contain_text(f"of {len(wanted)}.")
     page.get_by_role("button", name="Clear filters").click()
-    expect(page.locator("#count")).not_to_contain_text(f"of {len(wanted)}." if name != "trust" else "never")
+    expect(page.locator("#count")).not_to_contain_text(f"of {len(wanted)}.")
 
 
 def test_a_link_brings_back_what_one_saw(opened: Open, site: Path) -> None:
@@ -307,3 +308,51 @@ def test_a_large_site_reads_its_parquet(opened: Open, large: Path) -> None:
     expect(page.locator("#candidate")).to_contain_text("2026-11-20 12:00:00 UTC")
     expect(page.get_by_text("fields, as in the Parquet file")).to_be_visible()
     checked(page)
+
+
+def test_no_column_is_cut_off_at_a_laptop_s_width(opened: Open, site: Path) -> None:
+    page = overview(opened, site)
+    # Two hosts, two executors and a long name: the widest the table gets.
+    assert {"Executor", "Host", "Trust"} <= set(rows(page)[0])
+    for scenario in page.locator("#scenario option").all_inner_texts():
+        page.locator("#scenario").select_option(scenario)
+        table = page.locator("#rows")
+        assert table.evaluate("one => one.scrollWidth <= one.clientWidth")
+    assert {row["Trust"] for row in rows(page)} == {"self-reported", "signed", "rescored"}
+
+
+def test_it_says_why_rows_have_no_rank(opened: Open, site: Path) -> None:
+    page = overview(opened, site)
+    mine = [row for row in all_rows(site) if row["scenario"] == "single-stream, batch 1"]
+    reasons = Counter(row["unranked"] for row in mine if row["unranked"])
+    expect(page.locator("#unranked")).to_contain_text(f"{reasons.total()} of them are shown without a rank")
+    for reason, count in reasons.items():
+        expect(page.locator("#unranked")).to_contain_text(f"{reason} ({count})")
+    choose(page, "grade", "reference")
+    expect(page.locator("#unranked")).to_have_text("")
+
+
+def test_what_all_rows_share_stands_above_them(opened: Open, results: Path, tmp_path: Path) -> None:
+    build_site([results / "two"], tmp_path / "site")
+    page = overview(opened, tmp_path / "site")
+    assert "Host" not in rows(page)[0]
+    expect(page.locator("#rows caption")).to_have_text(re.compile(r"on Another CPU, 8 cores, bbbb$"))
+    assert page.locator("[data-filter=host], [data-filter=trust]").count() == 0
+    assert page.locator("[data-filter=scheme]").count() == 1
+    choose(page, "model", "captions-net-00")
+    box = page.locator("figure svg").bounding_box()
+    assert box is not None
+    assert box["width"] > 1100
+
+
+def test_names_in_a_chart_cover_no_point_and_no_other_name(opened: Open, site: Path) -> None:
+    page = overview(opened, site)
+    overlaps = page.evaluate(
+        """[...document.querySelectorAll('figure svg')].flatMap((svg) => {
+             const boxes = [...svg.querySelectorAll('.point-label')].map((one) => one.getBoundingClientRect());
+             return boxes.flatMap((a, first) => boxes.slice(first + 1).filter((b) =>
+               a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom));
+           }).length"""
+    )
+    assert page.locator(".point-label").count() > 6
+    assert overlaps == 0

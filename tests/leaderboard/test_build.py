@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -127,15 +127,17 @@ def test_ids_stay_the_same_from_site_to_site(tmp_path: Path, results: Path) -> N
     assert len(set(both)) == len(both)
 
 
-def test_trust_comes_from_whoever_checks(results: Path, tmp_path: Path) -> None:
-    def tiers(folder: Path, records: Any) -> list[str]:
-        return ["signed" if folder.name == "one" else "rescored"] * len(records)
-
-    build_site([results], tmp_path / "site", tier_of=tiers)
-    table = pq.read_table(tmp_path / "site" / "data" / "records.parquet")
-    assert set(table["trust"].to_pylist()) == {"signed", "rescored"}
-    with pytest.raises(ValueError, match="tier_of must give"):
-        collect([results / "one"], lambda folder, records: ["certain"] * len(records))
+def test_every_row_bears_the_trust_of_the_folder_that_it_was_taken_in_by(results: Path, site: Path) -> None:
+    cells = [record["cell_id"] for record in read_records(results / "one")]
+    rows = pq.read_table(site / "data" / "records.parquet").to_pylist()
+    assert {row["trust"] for row in rows if row["host_id"] == "b" * 16} == {"self-reported"}
+    for row in (row for row in rows if row["host_id"] != "b" * 16):
+        signed = row["cell_id"] == cells[0] or row["status"] == "failed"
+        assert row["trust"] == ("signed" if signed else "rescored")
+        assert row["trust_why"]
+    listed = [json.loads("[" + text.removeprefix("lynxbench.receive(").removesuffix(");\n") + "]")[1]["json"]
+              for text in (file.read_text() for file in (site / "data").glob("rows-*.js"))]  # fmt: skip
+    assert Counter(row["trust"] for part in listed for row in part) == Counter(row["trust"] for row in rows)
 
 
 def test_downloads_hold_every_record_whole(site: Path, results: Path) -> None:

@@ -21,7 +21,7 @@ from lynxbench.errors import UntrustedInput, UsageError
 from lynxbench.leaderboard.admission import add, index, verify
 from lynxbench.leaderboard.attestation import attest, known_keys, make_key
 from lynxbench.leaderboard.bundle import make_bundle
-from lynxbench.leaderboard.trust import Facts, disagreement, tier_of, trust
+from lynxbench.leaderboard.trust import Facts, disagreement, trust, trust_of
 from lynxbench.records.record import Record
 from lynxbench.records.store import read_records, read_table
 from lynxbench.specs.base import as_frozen
@@ -169,8 +169,9 @@ def test_reproduced_takes_another_host_and_another_known_key(tmp_path: Path) -> 
     assert tiers(first, same_host) == [{"rescored"}, {"rescored"}]
     # Bob's run on alice's first host agrees with alice's other host, and the other way round.
     assert tiers(first, same_key, same_host) == [{"rescored"}, {"reproduced"}, {"reproduced"}]
-    tier = tier_of([same_key, same_host])
-    assert list(tier(same_host, read_table(same_host, "records"))) == ["reproduced"] * 2
+    found = trust_of([same_key, same_host, nobodys])
+    assert [one.tier for one in found(same_host, read_table(same_host, "records"))] == ["reproduced"] * 2
+    assert {one.why for one in found(nobodys, read_table(nobodys, "records"))} == {"nobody signed it"}
 
 
 ROW = {

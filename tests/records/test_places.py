@@ -206,3 +206,15 @@ def test_a_damaged_page_is_found_in_a_stream(tmp_path: Path) -> None:
             found += 1
     assert silent == 0
     assert found > 0
+
+
+def test_columns_that_came_later_are_null_in_older_files(tmp_path: Path) -> None:
+    folder = merged(tmp_path / "old")
+    for table, name in (("latencies", "process"), ("records", "ended_at")):
+        file = folder / f"{table}.parquet"
+        write_parquet(pq.read_table(file).drop_columns([name]), file)
+        for found in (scanned(dataset(find_places([folder]), table)), read_table(folder, table)):
+            assert found[name].null_count == len(found) > 0
+    write_parquet(pq.read_table(folder / "latencies.parquet").drop_columns(["round"]), folder / "latencies.parquet")
+    with pytest.raises(StoreError, match=r"has other columns than this version of LynxBench writes: round"):
+        dataset(find_places([folder]), "latencies")

@@ -41,6 +41,7 @@ def latencies(cell_id: str) -> pa.Table:
         {
             "cell_id": [cell_id] * 4,
             "round": pa.array([0, 0, 1, 1], pa.int32()),
+            "process": pa.array([0, 0, 1, 1], pa.int32()),
             "excluded": [False, False, True, False],
             "latency_ns": [10, 11, 900, 12],
             "scheduled_ns": pa.nulls(4, pa.int64()),

@@ -87,6 +87,9 @@ def test_options_of_exact_match() -> None:
     assert value("exact-match", answers) == 0
     assert value("exact-match", answers, ignore_case=True) == 0.5
     assert value("exact-match", answers, ignore_case=True, strip=True) == 1
+    steps = written([" 14; 14 + 8 = 22; 22 + 8 = 31; 31", "14;14 + 8 = 22", "15; 14 + 8 = 22; 22 + 8 = 30", ""], ["14; 14 + 8 = 22; 22 + 8 = 30"] * 4)
+    assert [value("exact-match", steps, steps=k) for k in (1, 2, 3)] == [0.5, 0.5, 0]
+    assert value("exact-match", written(["a, b, c"], ["a,b"]), separator=",", steps=2) == 1
     with pytest.raises(UndefinedError, match="no texts"):
         value("exact-match", predictions(1))
     with pytest.raises(UndefinedError, match="no targets"):

@@ -12,7 +12,7 @@ from lynxbench.records.store import ResultStore
 from lynxbench.specs.resolve import resolve_suite
 from lynxbench.sweep.plan import make_plan
 from lynxbench.sweep.prepare import prepare
-from lynxbench.sweep.run import Prepared, _same_declaration, prepare_sweep
+from lynxbench.sweep.run import Prepared, prepare_sweep, same_declaration
 
 
 @pytest.fixture(scope="module")
@@ -39,13 +39,13 @@ def test_what_is_left_out_is_not_read_and_not_planned(whole: Prepared, part: Pre
 def test_it_joins_the_folder_later(whole: Prepared, part: Prepared, tmp_path: Path) -> None:
     store = ResultStore(tmp_path / "results")
     with store.held():
-        _same_declaration(store, part)
-        _same_declaration(store, whole)
+        same_declaration(store, part)
+        same_declaration(store, whole)
         described = store.description()
         assert described is not None
         assert {"test set of reason", "test set of classify"} <= described["digests"].keys()
         assert len(described["planned"]) == len(whole.plan.cells)
-        _same_declaration(store, part)  # and what was known of it is kept
+        same_declaration(store, part)  # and what was known of it is kept
         assert store.description() == described
 
 
@@ -55,7 +55,7 @@ def test_other_files_are_refused(whole: Prepared, part: Prepared, tmp_path: Path
     sets["reason"] = replace(sets["reason"], fingerprint="0" * 64)
     changed = replace(whole, material=replace(whole.material, test_sets=sets))
     with store.held():
-        _same_declaration(store, whole)
-        _same_declaration(store, part)
+        same_declaration(store, whole)
+        same_declaration(store, part)
         with pytest.raises(UsageError, match="what changed: test set of reason"):
-            _same_declaration(store, changed)
+            same_declaration(store, changed)

@@ -25,7 +25,7 @@
       tile(record.primary_metric ?? "score", score(record.primary_value, unit), record.is_reference || !known(record.primary_delta) ? `n = ${whole(record.primary_n)}` : `Δ ${change(record.primary_delta, record.primary_delta_low, record.primary_delta_high, unit)} ${points(unit)}`),
       tile("Speed", record.is_reference ? "1×" : ratio(record.scenario_kind === "server" ? record.p50_ratio : record.throughput_ratio, record.scenario_kind === "server" ? record.p50_ratio_low : record.throughput_ratio_low, record.scenario_kind === "server" ? record.p50_ratio_high : record.throughput_ratio_high), "× the reference"),
       tile("p50 latency", duration(record.p50_ns), known(record.p50_low_ns) && known(record.p50_high_ns) ? `${duration(record.p50_low_ns)} to ${duration(record.p50_high_ns)}` : ""),
-      tile("p99 latency", duration(record.p99_ns), known(record.p99_ns) ? "" : "too few queries to say"),
+      tile("p99 latency", duration(record.p99_ns), !known(record.p99_ns) ? "too few queries to say" : known(record.p99_low_ns) && known(record.p99_high_ns) ? `${duration(record.p99_low_ns)} to ${duration(record.p99_high_ns)}` : ""),
       tile("Standing", rank("latency") ?? rank("speed") ?? "not ranked", record.unranked ?? (rank("speed") && rank("latency") ? `by throughput: ${rank("speed")}` : "")),
     ];
     return make("div", { class: "tiles" }, ...tiles);
@@ -144,7 +144,7 @@
     document.title = `${record.model} · ${record.scheme_label} · ${site.title}`;
     const width = Math.min(1040, at("candidate").clientWidth - (window.innerWidth < 600 ? 26 : 42));
     const half = window.innerWidth < 900 ? width : Math.floor((at("candidate").clientWidth - 20) / 2) - 42;
-    const badges = make("p", { class: "badges" }, ...[`${record.executor} on ${record.host_label}`, `${record.scenario}, ${record.load}`, `${record.rubric} ${record.rubric_version}`, `trust: ${record.trust}`].map((text) => make("span", { class: "badge" }, text)));
+    const badges = make("p", { class: "badges" }, ...[`${record.executor} on ${record.host_label}`, `${record.scenario}, ${record.load}`, `${record.rubric} ${record.rubric_version}`, `trust: ${record.trust} (${record.trust_why})`].map((text) => make("span", { class: "badge" }, text)));
     const reason = record.reason ? make("p", { class: "note" }, `${record.status}: ${record.reason}`) : null;
     at("candidate").replaceChildren(
       ...[

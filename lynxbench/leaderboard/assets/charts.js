@@ -57,13 +57,23 @@
         type: bent ? "symlog" : "linear", ...(bent ? { constant: tolerance } : {}),
         domain: [low * pad, high * pad], reverse: !workload.higher_is_better,
       },
-      // A symlog scale's own ticks crowd near zero.
-      ticks: bent
-        ? [0, ...[1, 5, 20, 100, 500].flatMap((times) => [times, -times]).map((times) => times * tolerance)].filter(
-            (tick) => tick >= low * pad && tick <= high * pad,
-          )
-        : 6,
+      ticks: bent ? bentTicks(low * pad, high * pad, tolerance) : 6,
     };
+  };
+
+  // A symlog scale's own ticks crowd near zero: the tolerance, then round numbers outwards, at most six.
+  const bentTicks = (low, high, tolerance) => {
+    const far = Math.max(-low, high);
+    for (const apart of [2, 4, 10, 40]) {
+      const found = [tolerance];
+      for (let power = Math.floor(Math.log10(tolerance)); power <= Math.log10(far); power += 1)
+        for (const step of [1, 2, 5]) {
+          const tick = Number((step * 10 ** power).toPrecision(1));
+          if (tick >= apart * found.at(-1) && tick <= far) found.push(tick);
+        }
+      if (found.length <= 6) return [0, ...found.flatMap((tick) => [tick, -tick])].filter((tick) => tick >= low && tick <= high);
+    }
+    return [0, tolerance, -tolerance];
   };
 
   // Round numbers on a log axis, few enough to be read.
@@ -110,7 +120,7 @@
     const faint = (row) => (standing(row) ? 0.9 : 0.35);
     const worse = workload.higher_is_better ? -1 : 1;
     const svg = Plot.plot({
-      width, height: narrow ? 260 : 300, marginLeft: 46, marginRight: 14, marginBottom: 36, marginTop: 22,
+      width, height: narrow ? 260 : width > 800 ? 360 : 300, marginLeft: 46, marginRight: 14, marginBottom: 36, marginTop: 22,
       style: { background: "transparent", color: "var(--ink)", fontSize: "11px", fontFamily: "inherit" },
       x: { type: "log", domain: [least / room, most * room], grid: true, ticks: logTicks(least / room, most * room, Math.max(3, Math.floor(width / 75))), tickFormat: format, label: latency ? "p50 latency (log) →" : "speed, × the reference (log) →", labelAnchor: "right", labelArrow: "none" },
       y: { ...y.scale, grid: true, ticks: y.ticks, tickFormat: tick, label: `Δ ${workload.metric}, ${points(workload.unit)}${y.bent ? " (log beyond the tolerance)" : ""}`, labelArrow: "none", labelAnchor: "top" },
@@ -150,27 +160,28 @@
         })),
       ],
     });
-    if (!narrow) label(svg, frontier, x, at.y, width);
+    if (!narrow) label(svg, frontier, shown, x, at.y, width);
     svg.addEventListener("click", () => svg.value && onPick(svg.value));
     return described(svg, described_tradeoff(rows, axis, workload, heading));
   };
 
-  // Names beside the frontier's points, moved apart where they would lie on each other.
-  const label = (svg, frontier, x, y, width) => {
-    const placed = [];
+  // Names beside the frontier's points, where they cover neither a point nor another name.
+  const label = (svg, frontier, shown, x, y, width) => {
     const [toX, toY] = [svg.scale("x").apply, svg.scale("y").apply];
+    const taken = shown.map((row) => ({ left: toX(x(row)) - 6, right: toX(x(row)) + 6, top: toY(y(row)) - 6, bottom: toY(y(row)) + 6 }));
     for (const row of [...frontier].sort((a, b) => toY(y(a)) - toY(y(b)))) {
-      const [left, top] = [toX(x(row)), toY(y(row))];
-      const length = 6.2 * name(row).length;
-      const leftward = left + 9 + length > width - 6;
-      const from = leftward ? left - 9 - length : left + 9;
-      let line = top - 7;
-      while (placed.some((other) => Math.abs(other.line - line) < 12 && from < other.to && other.from < from + length)) line += 12;
-      placed.push({ line, from, to: from + length });
+      const [from, line, length] = [toX(x(row)), toY(y(row)), 6.4 * name(row).length];
+      const places = [-8, 16, -22, 30, -36, 44].flatMap((down) => [9, -9].map((aside) => ({
+        aside, base: line + down, left: aside > 0 ? from + aside : from + aside - length, right: aside > 0 ? from + aside + length : from + aside, top: line + down - 10, bottom: line + down + 2,
+      })));
+      const inside = places.filter((one) => one.left > 48 && one.right < width - 4 && one.top > 14);
+      const free = inside.find((one) => taken.every((other) => one.right < other.left || one.left > other.right || one.bottom < other.top || one.top > other.bottom));
+      const place = free ?? inside[0] ?? places[0];
+      taken.push(place);
       const text = document.createElementNS("http://www.w3.org/2000/svg", "text");
-      text.setAttribute("x", leftward ? left - 9 : left + 9);
-      text.setAttribute("y", line);
-      text.setAttribute("text-anchor", leftward ? "end" : "start");
+      text.setAttribute("x", from + place.aside);
+      text.setAttribute("y", place.base);
+      text.setAttribute("text-anchor", place.aside > 0 ? "start" : "end");
       text.setAttribute("class", "point-label");
       text.textContent = name(row);
       svg.append(text);

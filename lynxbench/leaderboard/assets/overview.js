@@ -22,7 +22,9 @@
   let generation = 0;
   let charts = FIRST_CHARTS;
 
-  const workload = () => site.workloads.find((one) => one.slug === state.workload) ?? site.workloads[0];
+  // Where one starts: the workload with the most rows.
+  const first = site.workloads.reduce((best, one) => (one.rows > best.rows ? one : best));
+  const workload = () => site.workloads.find((one) => one.slug === state.workload) ?? first;
   const scenario = () => workload().scenarios.find((one) => one.name === state.scenario) ?? workload().scenarios[0];
   const axis = () => (["latency", "speed"].includes(state.axis) ? state.axis : scenario().axis);
 
@@ -59,13 +61,18 @@
     { key: "host", label: "Host", text: (row) => row.host },
     { key: "p50", label: "p50", number: true, title: "median latency of a query", text: (row) => duration(row.p50) },
     { key: "p99", label: "p99", number: true, title: "99th percentile; – where too few queries support it", text: (row) => duration(row.p99) },
-    { key: "speed", label: "Speed", number: true, title: "throughput over the reference's, with the wider half of its interval", text: (row) => (row.reference && known(row.speed) ? "1×" : ratio(row.speed, row.speed_low, row.speed_high)) },
-    { key: "delta", label: "Δ", number: true, title: "score less the reference's, paired by sample, with its interval", text: (row) => (row.reference ? score(row.value, unit()) : change(row.delta, row.delta_low, row.delta_high, unit())) },
+    { key: "speed", label: "Speed", number: true, title: "throughput over the reference's, with the wider half of its interval", cell: (row) => parts(row.reference && known(row.speed) ? "1×" : ratio(row.speed, row.speed_low, row.speed_high)) },
+    { key: "delta", label: "Δ", number: true, title: "score less the reference's, paired by sample, with its interval; for the reference its score", cell: (row) => (row.reference ? make("span", { class: "own" }, `${workload().metric} `, make("span", { class: "part" }, score(row.value, unit()))) : parts(change(row.delta, row.delta_low, row.delta_high, unit()))) },
     { key: "worst", label: "Worst stratum", title: "the slice that loses most", sort: (row) => (row.worst_loss > 0 ? -row.worst_loss : null), text: (row) => worst(row) },
     { key: "verdict", label: "Verdict", sort: verdict, cell: (row) => make("span", { class: `verdict ${verdict(row)}` }, verdict(row)) },
     { key: "grade", label: "Grade", title: "decision-grade: six items disclosed, interval narrow enough", text: (row) => (row.grade === "reference" ? NONE : row.grade) },
     { key: "trust", label: "Trust", text: (row) => row.trust },
   ];
+  // An estimate and its interval, which goes to the next line as a whole where there is no room.
+  const parts = (text) => {
+    const [, value, interval] = /^(\S+)(?: (.+))?$/.exec(text);
+    return make("span", {}, make("span", { class: "part" }, value), interval ? " " : "", interval ? make("span", { class: "part" }, interval) : null);
+  };
   const rankCell = (row) => {
     const rank = row[`${axis()}_rank`];
     if (!known(rank)) return make("span", { class: "none", title: row.unranked ?? "no figure on this axis" }, NONE);
@@ -93,7 +100,7 @@
       site.workloads.map((one, place) => [one.slug, names.indexOf(names[place]) === names.lastIndexOf(names[place]) ? names[place] : `${names[place]} (${whole(one.n)} samples, ${one.slug.slice(-6)})`]),
       workload().slug,
       (slug) => {
-        state = { workload: slug === site.workloads[0].slug ? undefined : slug };
+        state = { workload: slug === first.slug ? undefined : slug };
         start();
       },
     );
@@ -128,7 +135,9 @@
       return make("label", { class: state[name] ? "active" : null }, `${title} `, select);
     });
     const any = Object.keys(FILTERS).some((name) => state[name]);
-    at("filters").replaceChildren(...selects, make("button", { type: "button", class: "quiet", disabled: !any, onclick: clear }, "Clear filters"));
+    // A choice of one is none.
+    const useful = selects.filter((label, place) => label.querySelectorAll("option").length > 2 || state[Object.keys(FILTERS)[place]]);
+    at("filters").replaceChildren(...useful, make("button", { type: "button", class: "quiet", disabled: !any, onclick: clear }, "Clear filters"));
     if (focused) at("filters").querySelector(`[data-filter=${focused}]`)?.focus();
   };
   const change_filter = (name, value) => {
@@ -138,7 +147,7 @@
   const clear = () => {
     state = { ...state, ...Object.fromEntries(Object.keys(FILTERS).map((name) => [name, undefined])), page: undefined };
     show();
-    at("filters").querySelector("select").focus();
+    (at("filters").querySelector("select") ?? at("scenario")).focus();
   };
 
   const drawCharts = (mine) => {
@@ -160,7 +169,7 @@
           "figure",
           {},
           make("figcaption", {}, heading),
-          tradeoff(members, { axis: axis(), workload: workload(), heading, width: Math.min(width, 620), yFrom: members, onPick: (row) => (location.href = `candidate.html#${row.id}`) }),
+          tradeoff(members, { axis: axis(), workload: workload(), heading, width: Math.min(width, columns === 1 ? 1200 : 620), yFrom: members, onPick: (row) => (location.href = `candidate.html#${row.id}`) }),
         );
       }),
     );
@@ -170,23 +179,37 @@
     at("legend").replaceChildren(...legend(shown.flat()));
   };
 
+  // Why some rows have no rank, where there are such: a robust row without one beside a fragile row with one puzzles.
+  const unranked = (mine) => {
+    const reasons = new Map();
+    for (const row of mine) if (row.unranked) reasons.set(row.unranked, (reasons.get(row.unranked) ?? 0) + 1);
+    if (!reasons.size) return [];
+    const said = [...reasons].sort(([, a], [, b]) => b - a).map(([reason, count]) => (reasons.size > 1 ? `${reason} (${whole(count)})` : reason));
+    const none = [...reasons.values()].reduce((sum, count) => sum + count);
+    return [
+      `${whole(none)} of them ${none === 1 ? "is" : "are"} shown without a rank: ${said.join("; ")}. A rank says that a row’s loss is known narrowly enough to be compared, not that it is small; that is the verdict. So a fragile row can have a rank, and a robust one whose interval is too wide for a claim has none. `,
+      make("a", { href: "method.html#ranked" }, "What is ranked"), ".",
+    ];
+  };
+
   const drawTable = (mine) => {
     const focused = document.activeElement?.dataset?.key;
     const order = sort();
     const column = COLUMNS.find((one) => one.key === order.key);
     const all = sorted(mine, column, order.descending);
+    at("unranked").replaceChildren(...unranked(mine));
     const last = Math.max(0, Math.ceil(all.length / PAGE_ROWS) - 1);
     const page = Math.min(last, Math.max(0, Number(state.page ?? 1) - 1 || 0));
     const from = page * PAGE_ROWS;
     const part = all.slice(from, from + PAGE_ROWS);
     const loading = complete ? "" : `; ${whole(rows.length)} of ${whole(workload().rows)} rows loaded so far`;
     at("count").textContent = all.length ? `Rows ${whole(from + 1)} to ${whole(from + part.length)} of ${whole(all.length)}${loading}.` : `No row matches the filters${loading}.`;
-    // Where all rows share a host, it stands above them.
-    const host = new Set(inScenario().map((row) => row.host)).size === 1 ? mine[0]?.host : null;
-    const columns = COLUMNS.filter((one) => one.key !== "host" || !host).map((one) => (one.key === "delta" ? { ...one, label: `Δ ${points(unit())}` } : one));
+    // Where all rows share a model, an executor or a host, it stands above them.
+    const shared = Object.fromEntries(["model", "executor", "host"].map((name) => [name, new Set(inScenario().map((row) => row[name])).size === 1 ? mine[0]?.[name] : null]));
+    const columns = COLUMNS.filter((one) => !shared[one.key]).map((one) => (one.key === "delta" ? { ...one, label: `Δ ${points(unit())}` } : one));
     at("rows").replaceChildren(
       draw(columns, part, {
-        caption: `${workload().rubric} ${workload().version}, ${scenario().name}${host ? `, on ${host}` : ""}; for the reference, Δ shows its own ${workload().metric}`,
+        caption: `${workload().rubric} ${workload().version}, ${scenario().name}${shared.model ? `, ${shared.model}` : ""}${shared.executor ? `, by ${shared.executor}` : ""}${shared.host ? `, on ${shared.host}` : ""}`,
         sort: order,
         onSort: (key) => {
           const next = order.key !== key ? key : order.descending ? undefined : `-${key}`;

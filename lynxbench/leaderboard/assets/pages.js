@@ -86,11 +86,11 @@ const lynxbench = (() => {
   };
   const ratio = (value, low, high) => {
     if (!known(value)) return NONE;
-    if (!known(low) || !known(high) || high <= low) return `${value.toFixed(2)}×`;
+    const digits = value < 0.2 ? 3 : 2;
+    const text = (one) => one.toFixed(digits);
+    if (!known(low) || !known(high) || high <= low) return `${text(value)}×`;
     const half = Math.max(value - low, high - value);
-    return half <= value / 2
-      ? `${value.toFixed(2)}× ±${half.toFixed(2)}`
-      : `${value.toFixed(2)}× [${low.toFixed(2)}, ${high.toFixed(2)}]`;
+    return half <= value / 2 ? `${text(value)}× ±${text(half)}` : `${text(value)}× [${text(low)}, ${text(high)}]`;
   };
   const score = (value, unit) => (!known(value) ? NONE : unit === "fraction" ? `${(100 * value).toFixed(1)} %` : value.toFixed(3));
   const change = (value, low, high, unit) => {
