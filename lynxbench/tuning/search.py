@@ -29,7 +29,7 @@ OnProgress = Callable[[Progress], None]
 
 BATCH = 4  # proposals in one sweep, before the next ones are thought of
 MOST_DIAGNOSED = 2
-DIAGNOSED_SAMPLES = 32
+DIAGNOSED_SAMPLES = 64
 MOST_FINALISTS = 4  # tuned schemes that are measured on the untouched part
 REFINEMENTS = 3  # combinations that come before what is waiting
 # Of its base's loss or speed, what a change must win to be tried together with others.
