@@ -70,7 +70,13 @@ def efficientnet(tensors: Tensors, blocks: tuple[tuple[bool, int], ...] = BLOCKS
         x = graph.add("Gemm", x, weight, bias, name="/fc/Gemm", transB=1)
         graph.output("logits", x, ("batch", tensors["_fc.weight"].shape[0]))
         return graph.model("efficientnet-lite0")
-    except (KeyError, IndexError, ValueError, onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+    except (
+        KeyError,
+        IndexError,
+        ValueError,
+        onnx.checker.ValidationError,
+        onnx.shape_inference.InferenceError,
+    ) as error:
         raise UntrustedInput(f"the weights are not those of EfficientNet-Lite0: {error}; nothing was made") from None
 
 

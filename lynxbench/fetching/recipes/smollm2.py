@@ -95,7 +95,10 @@ def llama(read: GGUF) -> onnx.ModelProto:
 
         query = rotated(by_head("q", heads), f"{name}/attn/q/rotary")
         caches = []
-        for what, part in (("key", rotated(by_head("k", groups), f"{name}/attn/k/rotary")), ("value", by_head("v", groups))):
+        for what, part in (
+            ("key", rotated(by_head("k", groups), f"{name}/attn/k/rotary")),
+            ("value", by_head("v", groups)),
+        ):
             before = graph.input(
                 f"past_key_values.{layer}.{what}", TensorProto.FLOAT, ("batch", groups, "cached", width)
             )
@@ -124,7 +127,9 @@ def llama(read: GGUF) -> onnx.ModelProto:
         inner = graph.add(
             "Mul", gate, graph.linear(y, tensors, f"{key}.ffn_up", f"{name}/mlp/up"), name=f"{name}/mlp/Mul"
         )
-        x = graph.add("Add", x, graph.linear(inner, tensors, f"{key}.ffn_down", f"{name}/mlp/down"), name=f"{name}/Add_1")
+        x = graph.add(
+            "Add", x, graph.linear(inner, tensors, f"{key}.ffn_down", f"{name}/mlp/down"), name=f"{name}/Add_1"
+        )
 
     # Only the last token's scores are ever asked for.
     x = graph.add("Slice", x, graph.ints(-1), graph.ints(np.iinfo(np.int64).max), graph.ints(1), name="/last")
@@ -163,7 +168,9 @@ def _rotations(graph: Graph, positions: str, width: int, base: float) -> Sequenc
     angles = np.arange(LONGEST)[:, None] * np.concatenate([turns, turns])
     found = []
     for name, table in (("cos", np.cos(angles)), ("sin", np.sin(angles))):
-        row = graph.add("Gather", graph.weight(f"rotary.{name}", table.astype(np.float32)), positions, name=f"/rotary/{name}")
+        row = graph.add(
+            "Gather", graph.weight(f"rotary.{name}", table.astype(np.float32)), positions, name=f"/rotary/{name}"
+        )
         found.append(graph.add("Unsqueeze", row, graph.ints(1), name=f"/rotary/{name}/Unsqueeze"))
     return found
 
