@@ -47,7 +47,6 @@ class RemoteFiles:
     def entries(self, below: str = "") -> list[Entry]:
         """See `Files`."""
         with self._told(below):
-            self._filesystem.invalidate_cache()
             try:
                 found = self._filesystem.ls(self._path(below), detail=True)
             except (FileNotFoundError, NotADirectoryError) as error:
@@ -59,7 +58,6 @@ class RemoteFiles:
     def names(self, below: str) -> list[str]:
         """See `Files`."""
         with self._told(below):
-            self._filesystem.invalidate_cache()
             try:
                 found = self._filesystem.find(self._path(below))
             except FileNotFoundError as error:
@@ -98,6 +96,7 @@ class RemoteFiles:
                 if not _is_there_already(error):
                     raise
                 # It may be our own, put by a request whose answer was lost.
+                self._filesystem.invalidate_cache()
                 return bool(self._filesystem.cat_file(self._path(name)) == content)
         return True
 
@@ -139,6 +138,7 @@ class RemoteFiles:
     def _told(self, name: str) -> Iterator[None]:
         """What the store says, as one of our errors; `FileNotFoundError` is the caller's."""
         where = self._url / name
+        self._filesystem.invalidate_cache()
         try:
             yield
         except FileNotFoundError as error:
@@ -186,7 +186,9 @@ def _filesystem(url: Url) -> Any:
         extra = "lynxbench[s3]" if url.protocol in {"s3", "s3a"} else "fsspec"
         raise UsageError(f"{url} needs fsspec\n  try       pip install '{extra}'") from None
     try:
-        return fsspec.core.url_to_fs(url.text)[0]
+        # What was listed before tells nothing: others write there too. s3fs would look it up even to read an object.
+        options = {"use_listings_cache": False} if url.protocol in {"s3", "s3a"} else {}
+        return fsspec.core.url_to_fs(url.text, **options)[0]
     except ImportError as error:
         if url.protocol in {"s3", "s3a"}:
             raise UsageError(f"{url} needs s3fs\n  try       pip install 'lynxbench[s3]'") from None
