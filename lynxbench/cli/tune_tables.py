@@ -103,6 +103,9 @@ def _tried_table(found: Tuning, rows: Sequence[Measured], title: str) -> Table:
 
 def _sentences(found: Tuning) -> Iterator[str]:
     for one in found.looked:
+        if not one.diagnosed and one.said:
+            yield f"{one.name} could not be looked into ({one.said[0]}); tried from there is what helps often."
+            continue
         if not one.diagnosed:
             yield f"Started from {one.name} as well, the best of the suite's own there."
             continue

@@ -5,15 +5,16 @@ Where a file or what it was made from is no longer in the cache there are no fac
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from lynxbench.diagnosis.facts import as_plain
+from lynxbench.diagnosis.facts import WeightFacts, as_plain
 from lynxbench.diagnosis.weights import CHANNEL_AXIS, weight_facts
 from lynxbench.errors import CellError
 from lynxbench.quantization.manifest import Manifest
@@ -23,6 +24,8 @@ from lynxbench.sweep.child import Child, serve
 COMMAND = (sys.executable, "-m", "lynxbench.study.weighing")
 TIMEOUT_S = 600.0
 MEMORY_BYTES = 8 << 30
+# Facts of other names are those of another version: found out again.
+_VERSION = hashlib.sha256(",".join(one.name for one in fields(WeightFacts)).encode()).hexdigest()[:8]
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ def weigh(
         for done, file in enumerate(files):
             on_file(done)
             sha256 = str(file.manifest["artifact_sha256"])
-            kept = cache / "weights" / f"{sha256}.json"
+            kept = cache / "weights" / f"{sha256}-{_VERSION}.json"
             with suppress(OSError, ValueError):
                 found[sha256] = json.loads(kept.read_text(encoding="utf-8"))
                 continue

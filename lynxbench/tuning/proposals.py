@@ -71,14 +71,20 @@ def changed(base: Scheme, changes: Sequence[Change]) -> Proposal | None:
 
 
 def single_changes(scheme: Scheme, found: Diagnosis, *, calibrated: bool) -> list[Change]:
-    """Changes worth trying on their own: those that answer a cause first, then those that help often.
+    """Changes worth trying alone, in order: what answers a cause best, other ways to quantize products, the parts that
+    cost most left in float, what else answers a cause, what helps often.
 
     `calibrated`: there is calibration data, so that a static scheme can be built.
     """
-    changes = [change for finding in found.findings for change in _mends(finding, scheme, found, calibrated)]
-    changes += _kinds(scheme, found, calibrated)
-    changes += _by_part(found.sensitivity, scheme)
-    return _once(scheme, (*changes, *_usual(scheme)))
+    mends = [list(_mends(finding, scheme, found, calibrated)) for finding in found.findings]
+    changes = [
+        *(change for some in mends for change in some[:1]),
+        *_kinds(scheme, found, calibrated),
+        *_by_part(found.sensitivity, scheme),
+        *(change for some in mends for change in some[1:]),
+        *_usual(scheme),
+    ]
+    return _once(scheme, changes)
 
 
 def usual_changes(scheme: Scheme) -> list[Change]:
@@ -160,8 +166,6 @@ def _kinds(scheme: Scheme, found: Diagnosis, calibrated: bool) -> Iterator[Chang
     """Other ways to quantize products, which is where the time of most models goes."""
     if scheme.kind not in ("int8-static", "int8-dynamic"):
         return
-    if scheme.op_types == "all":
-        yield _products(found)
     if scheme.kind == "int8-static":
         with_weights = {weight.node for weight in found.weights}
         both = [t.node for t in found.tensors if t.producer in ("MatMul", "Gemm") and t.node not in with_weights]
@@ -173,6 +177,8 @@ def _kinds(scheme: Scheme, found: Diagnosis, calibrated: bool) -> Iterator[Chang
             yield Change("dynamic", {"kind": "int8-dynamic", "op_types": "all"}, "scales computed anew in each run")
     elif calibrated:
         yield _static("scales fixed by calibration")
+    if scheme.op_types == "all":
+        yield _products(found)
 
 
 def _around(tensors: Iterable[str], found: Diagnosis) -> list[str]:

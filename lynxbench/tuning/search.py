@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain, count, zip_longest
 from pathlib import Path
-from typing import Any
 
 from lynxbench.diagnosis.run import diagnose
 from lynxbench.diagnosis.subject import subject
@@ -16,6 +15,7 @@ from lynxbench.records.record import MEASURED, Record
 from lynxbench.records.store import read_records
 from lynxbench.specs.resolve import ResolvedSuite, resolve_suite
 from lynxbench.specs.scheme import Scheme
+from lynxbench.specs.suite import Model, Workload
 from lynxbench.specs.tuned import Tuned
 from lynxbench.sweep.progress import Progress
 from lynxbench.sweep.run import prepare_sweep, run_sweep
@@ -29,7 +29,7 @@ OnProgress = Callable[[Progress], None]
 
 BATCH = 4  # proposals in one sweep, before the next ones are thought of
 MOST_DIAGNOSED = 2
-DIAGNOSED_SAMPLES = 32
+DIAGNOSED_SAMPLES = 64
 MOST_FINALISTS = 4  # tuned schemes that are measured on the untouched part
 REFINEMENTS = 3  # combinations that come before what is waiting
 # Of its base's loss or speed, what a change must win to be tried together with others.
@@ -130,9 +130,7 @@ class _Search:
         if self._kept.looked is None:
             begun = time.monotonic()
             mended = bases(first, base, self._limits.max_loss)
-            self._kept.looked = [
-                found for one in mended[:MOST_DIAGNOSED] if (found := self._look(one, calibration)) is not None
-            ]
+            self._kept.looked = [self._look(one, calibration) for one in mended[:MOST_DIAGNOSED]]
             if base is None and self._kept.looked:
                 self._kept.looked += self._beside(first)
             self._kept.looked_s = time.monotonic() - begun
@@ -244,8 +242,9 @@ class _Search:
         """The scheme that was tried with this change alone."""
         return next((n for n, p in self._by_name.items() if p.base == base and p.changes == (change,)), "")
 
-    def _look(self, one: Measured, calibration: str | None) -> Looked | None:
-        """What the diagnosis of a candidate on the tuning part proposes; None where it cannot be had."""
+    def _look(self, one: Measured, calibration: str | None) -> Looked:
+        """What the diagnosis of a candidate on the tuning part proposes; where there is none, what helps often."""
+        base = self._originals[one.record["scheme"]]
         resolved = self._resolved(self._job.folder / "tuning-0.toml")
         record = one.record
         candidate = f"{one.name} on {record['model']} by {record['executor']}"
@@ -257,9 +256,8 @@ class _Search:
                 time_limit_s=self._limits.sensitivity_s,
                 on_progress=self._on_progress,
             )
-        except CellError:
-            return None
-        base = self._originals[record["scheme"]]
+        except CellError as error:
+            return Looked(one.name, base.name, False, (), (error.reason,), tuple(usual_changes(base)), (), ())
         return Looked(
             name=one.name,
             scheme=base.name,
@@ -312,14 +310,15 @@ class _Search:
     ) -> tuple[list[Record], Path | None]:
         """The suite's candidates and the finalists, side by side on the untouched part; and the pick's own suite."""
         schemes = [self._disclosed(one, picked=one is chosen) for one in finalists]
-        sets = [calibration] if calibration is not None else []
+        used = {calibration, None if chosen is None else chosen.record["calibration"]}
+        sets = [name for name in self._job.workload.calibrations if name in used]
         records = self._sweep("untouched", "untouched", [*self._originals.values(), *schemes], sets, quick=False)
         if chosen is None or chosen not in finalists:
             return records, None
         mine = schemes[finalists.index(chosen)]
         file = self._job.folder / "suite.toml"
-        used = sets if mine.needs_calibration or self._reference.needs_calibration else []
-        write_suite(self._job, file, "untouched", [self._reference, mine], calibrations=used)
+        calibrated = mine.needs_calibration or self._reference.needs_calibration
+        write_suite(self._job, file, "untouched", [self._reference, mine], calibrations=sets if calibrated else [])
         write_scheme(mine, self._job.folder / "scheme.toml")
         return records, file
 
@@ -344,7 +343,7 @@ class _Search:
         return scheme.model_copy(update={"tuned": tuned})
 
 
-def groups(resolved: ResolvedSuite) -> Iterator[tuple[Any, Any]]:
+def groups(resolved: ResolvedSuite) -> Iterator[tuple[Workload, Model]]:
     """The workloads and models that a suite measures, as `only` says."""
     for workload in resolved.workloads:
         for name in workload.models:

@@ -24,7 +24,10 @@ def tensor(name: str, producer: str, readers: tuple[str, ...]) -> TensorFacts:
 
 
 def weight(name: str, op_type: str) -> WeightFacts:
-    return WeightFacts(name, f"/{name}", op_type, (8, 8), 2.0, 0.1, 6.0, 2.0, 1, 30.0)
+    return WeightFacts(
+        name, f"/{name}", op_type, (8, 8), channel_range_ratio=2.0, top_share=0.1, effective_rank=6.0,
+        outlier_ratio=2.0, scales=1, sqnr_db=30.0, bulk_sqnr_db=30.0,
+    )  # fmt: skip
 
 
 def diagnosis(*causes: tuple[Cause, str], sensitivity: Sensitivity | None = None) -> Diagnosis:
