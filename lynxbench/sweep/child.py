@@ -26,6 +26,7 @@ from lynxbench.errors import CellError, FailureStatus
 LEAVE_S = 0.5  # for a child that was asked to leave
 GRACE_S = 2.5  # between SIGTERM and SIGKILL, and after it: closing takes less than 6 s in all
 LOOK_S = 0.25  # between two looks at a child's memory
+_PARENT = "LYNXBENCH_PARENT_PID"
 _PR_SET_PDEATHSIG = 1
 
 Handler = Callable[[dict[str, Any]], dict[str, Any]]
@@ -53,7 +54,7 @@ class Child:
             stdout=subprocess.PIPE,
             stderr=self._log,
             start_new_session=True,
-            env={**(env or os.environ), "PYTHONUNBUFFERED": "1"},
+            env={**(env or os.environ), "PYTHONUNBUFFERED": "1", _PARENT: str(os.getpid())},
             bufsize=0,
         )
 
@@ -202,7 +203,8 @@ def serve(handlers: Mapping[str, Handler]) -> None:
     if sys.platform == "linux":
         # Dies with the parent, even when that is killed without a chance to clean up.
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() == 1:
+        # Where it went before that was set; the number 1 proves nothing, since in a container a sweep may have it.
+        if os.getppid() != int(os.environ.get(_PARENT, os.getppid())):
             return
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     answers = os.dup(1)
