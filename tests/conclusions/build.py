@@ -10,6 +10,7 @@ import numpy as np
 from lynxbench.datasets.predictions import Predictions
 from lynxbench.records.answers import predictions_of, predictions_table
 from lynxbench.records.record import Record
+from lynxbench.records.schema import SECTIONS
 from lynxbench.records.scored import score_fields
 from lynxbench.scoring import disclosure_fields, score
 from lynxbench.scoring.metrics import METRICS
@@ -17,6 +18,7 @@ from lynxbench.specs.rubric import Rubric
 from tests.records.rows import whole
 from tests.scoring.build import predictions
 
+NOT_TUNED = dict.fromkeys(field.name for section in SECTIONS if section.title == "Tuning" for field in section.fields)
 PROTOCOL = '{"confidence": 0.95, "minimum_rounds": 4, "test_set": "standard", "time_limit_s": 1.0, "block_s": 0.05}'
 
 
@@ -63,7 +65,7 @@ def row(scheme: str, rubric: Rubric, position: int = 0, **changes: Any) -> dict[
         worst_stratum_loss_low=None,
         worst_stratum_loss_high=None,
         rescored_from=None,
-        **changes,
+        **{**NOT_TUNED, **changes},
     )
 
 

@@ -50,7 +50,7 @@ def material(**workloads: dict[str, dict[str, Any]]) -> Material:
                 "workload": workload, "group_id": workload,
                 "cell_id": f"{workload}-{scheme}", "predictions_id": f"answers-{workload}-{scheme}",
                 "position": record["position"] + 10 * number, "artifact_sha256": f"{SCHEMES.index(scheme)}" * 64,
-                "scheme_kind": scheme, "tuning_untouched": True, **own, **told[scheme],
+                "scheme_kind": scheme, **own, **told[scheme],
             }  # fmt: skip
             records.append(Record({**record.values, **changes}))
     made = Material(Path("nowhere"), tuple(records))

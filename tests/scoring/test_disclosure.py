@@ -49,7 +49,7 @@ def good(**changes: Any) -> dict[str, Any]:
         primary_loss_low=0.09,
         primary_loss_high=0.11,
         tolerance_loss=0.01,
-        **changes,
+        **{"tuning_untouched": True, **changes},
     )
 
 
@@ -125,3 +125,9 @@ def test_the_interval_is_narrower_than_the_effect_or_the_tolerance(
     mirrored = {"primary_loss": -loss, "primary_loss_low": -loss - above, "primary_loss_high": -loss + below}
     if abs((mirrored["primary_loss_high"] - mirrored["primary_loss_low"]) - width) == 0:
         assert disclose(good() | mirrored | {"tolerance_loss": tolerance}).decision_grade is expected
+
+
+@pytest.mark.parametrize("untouched", [None, True])
+def test_a_scheme_that_was_picked_on_scored_samples_is_flattered(untouched: bool | None) -> None:
+    assert failing(good(tuning_untouched=untouched)) == []
+    assert failing(good(tuning_untouched=False)) == ["task"]
