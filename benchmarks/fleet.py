@@ -111,6 +111,7 @@ def _template() -> dict[str, Any]:
     latencies = {
         "cell_id": pa.array([nobody] * LATENCIES),
         "round": pa.array(np.arange(LATENCIES, dtype=np.int32) // 200),
+        "process": pa.array(np.zeros(LATENCIES, np.int32)),
         "excluded": pa.array(np.zeros(LATENCIES, bool)),
         "latency_ns": pa.array(dice.integers(60_000, 90_000, LATENCIES)),
         "scheduled_ns": pa.nulls(LATENCIES, pa.int64()),

@@ -20,7 +20,7 @@ from lynxbench.quantization.refusals import check_data_file, check_graph, check_
 from lynxbench.specs.scheme import Scheme
 
 # Goes into every key: raised when this room would write another file from the same inputs.
-METHOD_VERSION = 2
+METHOD_VERSION = 3
 
 
 def libraries() -> dict[str, str]:

@@ -87,7 +87,32 @@ def _prepare(model_path: Path, folder: Path, notes: list[str]) -> Any:
     model = onnx.load(ready)
     name_nodes(model)
     _type_the_untyped(model)
+    _flatten_biases(model)
     return model
+
+
+def _flatten_biases(model: Any) -> None:
+    """Give biases of Gemm the shape [n] where they are [1, n], as scikit-learn's exporter writes them.
+
+    To Gemm it is the same; ONNX Runtime's quantizer takes them channel by channel and finds a whole row.
+    """
+    import onnx
+
+    constants = {item.name: item for item in model.graph.initializer}
+    flat: dict[str, str] = {}
+    for node in model.graph.node:
+        bias = constants.get(node.input[2]) if node.op_type == "Gemm" and len(node.input) == 3 else None
+        if bias is None or len(bias.dims) != 2 or bias.dims[0] != 1:
+            continue
+        if bias.name not in flat:
+            # Others may read it as it is.
+            values = onnx.numpy_helper.to_array(bias).reshape(-1)
+            flat[bias.name] = f"{bias.name}_flat"
+            model.graph.initializer.append(onnx.numpy_helper.from_array(values, flat[bias.name]))
+        node.input[2] = flat[bias.name]
+    used = {name for node in model.graph.node for name in node.input}
+    for name in flat.keys() - used:
+        model.graph.initializer.remove(constants[name])
 
 
 def _type_the_untyped(model: Any) -> None:
