@@ -99,6 +99,8 @@ def _sentences(made: Decision) -> Iterable[str]:
     by_place = {place: [c for c in made.considered if c.place == place] for place in STYLES}
     if best is None:
         yield f"Nothing holds every limit beyond doubt on {made.model}."
+        if not made.nearest and any(one.checks for one in made.considered):
+            yield "each limit alone is held by some candidate, all of them by none that could be chosen"
         for name, item in made.nearest.values():
             yield f"nearest to {item.limit} {bound(item, made)}: {name}, {held(item, made)}"
     else:
