@@ -117,6 +117,8 @@ def _sentences(made: Decision) -> Iterable[str]:
         broken = [item for item in one.checks if item.state == "beyond"]
         said = "; ".join(f"{item.limit} {bound(item, made)}: {held(item, made)}" for item in broken)
         yield f"Out: {one.name}, {f'beyond doubt by {said}' if said else one.why}."
+    if made.busy_host:
+        yield made.busy_host
 
 
 def _others(made: Decision) -> int:
@@ -194,6 +196,7 @@ def _document(made: Decision) -> dict[str, Any]:
         "confidence": made.confidence,
         "choice": None if made.best is None else made.best.name,
         "sentences": list(_sentences(made)),
+        "busy_host": made.busy_host,
         "candidates": [
             {**_values(made, one), "checks": [dict(vars(item)) for item in one.checks]} for one in made.considered
         ],

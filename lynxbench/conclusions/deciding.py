@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from lynxbench.conclusions.evidence import Evidence
-from lynxbench.conclusions.limits import Check, Limits, check, refuse_any_loss
+from lynxbench.conclusions.limits import TIMED, Check, Limits, check, refuse_any_loss
 from lynxbench.conclusions.material import Material, material
 from lynxbench.conclusions.naming import filters, main_scenario, names, narrow
 from lynxbench.conclusions.rounds import ratio_between
+from lynxbench.conclusions.words import busy_host
 from lynxbench.errors import UsageError
 from lynxbench.records.location import Url, location
 from lynxbench.records.record import MEASURED, Record
@@ -71,6 +72,13 @@ class Decision:
     confidence: float
     considered: tuple[Considered, ...]
     nearest: Mapping[str, tuple[str, Check]]
+
+    @property
+    def busy_host(self) -> str | None:
+        """What to say where times count and the machine had other work while they were measured."""
+        by_time = self.objective in {"latency", "throughput"}
+        timed = by_time or any(item.limit in TIMED for one in self.considered for item in one.checks)
+        return busy_host([one.record for one in self.considered]) if timed else None
 
     @property
     def best(self) -> Considered | None:

@@ -17,6 +17,8 @@ from lynxbench.scoring.intervals import Interval
 from lynxbench.scoring.verdict import POWER, required_n, tolerated
 from lynxbench.specs.rubric import Tolerance
 
+# Limits that times are held against, by the names of their options.
+TIMED = frozenset({"p50-ms", "p99-ms", "min-speed", "min-throughput"})
 State = Literal["satisfied", "beyond", "undecided"]
 
 

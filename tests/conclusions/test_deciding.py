@@ -163,6 +163,15 @@ def test_a_loss_that_any_candidate_keeps_to_is_no_limit() -> None:
     assert own.state == "satisfied"
 
 
+def test_a_busy_machine_is_named_where_times_count() -> None:
+    busy = two(warnings=[{"code": "loaded_host", "advice": "…"}])
+    (made,) = decisions(busy, Limits())
+    assert "1 of 2 rows measured while the machine was busy (loaded_host)" in " ".join(_sentences(made))
+    assert decisions(busy, Limits(), objective="accuracy")[0].busy_host is None
+    assert decisions(busy, Limits(min_speed=1.1), objective="size")[0].busy_host is not None
+    assert decisions(two(), Limits())[0].busy_host is None
+
+
 def test_a_higher_confidence_is_recomputed_from_what_was_kept() -> None:
     folder = two(40)
     own = folder.records[1]
