@@ -110,7 +110,7 @@ def test_means_are_those_of_the_ranked_ratios(tmp_path: Path) -> None:
 
 
 def test_rows_that_another_rubric_scored_are_no_further_evidence_of_speed(tmp_path: Path) -> None:
-    measured = collect([write_folder(tmp_path / "results", one_host(0, models=1))]).records
+    measured = collect([write_folder(tmp_path / "results", list(one_host(0, models=1)))]).records
     again = measured
     for name, of in (("rescored_from", "text"), ("rubric", "other"), ("rubric_digest", "0" * 64)):
         place = again.schema.get_field_index(name)
