@@ -110,7 +110,7 @@ def _built_in(use: MetricUse, metric: Metric, rubric: Rubric, key: str) -> list[
         findings.append(
             Finding(
                 f"{key}.unit",
-                f"{metric.name} is no fraction: its scores are not bounded by 1",
+                f"{metric.name} is no fraction: its scores may lie outside 0 to 1",
                 value=repr(use.unit),
                 expected="the unit that they are in, such as 'minutes', or none",
                 hint=f"left out, it is {UNITS[metric.name]!r}; raise the rubric's version with it",
