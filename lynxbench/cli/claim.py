@@ -10,6 +10,7 @@ from lynxbench.cli.sentences import say
 from lynxbench.conclusions.claiming import Claim, claim_of, claims, facts
 from lynxbench.conclusions.material import material
 from lynxbench.conclusions.naming import chosen, names
+from lynxbench.conclusions.words import busy_host
 from lynxbench.records.location import Location
 
 _DIGESTS = (
@@ -53,6 +54,8 @@ def _print(found: Claim) -> None:
         say(to, [f"decision-grade: {found.why}"], mark="")
         if found.no_speed:
             say(to, [f"no speed is claimed: {found.no_speed}"], mark="")
+        if found.busy_host:
+            say(to, [found.busy_host], mark="")
 
 
 def _checklist(found: Claim) -> Table:
@@ -74,6 +77,7 @@ def _document(found: Claim) -> dict[str, Any]:
         "sentence": found.sentence,
         "speed_claimed": found.speed,
         "no_speed": found.no_speed,
+        "busy_host": found.busy_host,
         "why": found.why,
         "wanting": list(found.wanting),
         "checklist": [{"item": item.item, "held": item.held, "why": item.why} for item in found.checklist],
@@ -90,6 +94,8 @@ def _card(found: Claim, folder: Location) -> str:
         text += "\n" + markdown(Table([Column("it", "it takes")], [Row({"it": item}) for item in found.wanting]))
     if found.no_speed and found.decision_grade:
         text += "\n" + markdown(Table([Column("it", "no speed is claimed")], [Row({"it": found.no_speed})]))
+    if found.busy_host:
+        text += "\n" + markdown(Table([Column("it", "caution")], [Row({"it": found.busy_host})]))
     if found.checklist:
         text += "\n" + markdown(_checklist(found))
     digests = [Row({"of": n, "sha256": record[n]}) for n in _DIGESTS if record[n] is not None]
@@ -116,6 +122,7 @@ def _list(found: Sequence[Claim], folder: Location, form: Form) -> int:
             **{name: one.record[name] for name in ("workload", "scenario", "batch_size")},
             "decision_grade": one.decision_grade,
             "why": one.why,
+            "busy_host": one.busy_host,
         }
         # A reader wants to know what it takes; programs get why not.
         rows.append(Row(values, {"why": one.why if one.decision_grade else _short(one)}))
@@ -127,6 +134,9 @@ def _list(found: Sequence[Claim], folder: Location, form: Form) -> int:
             [f"{count} of {len(rows)} rows can be claimed; lynxbench claim {folder} --candidate NAME says it"],
             mark="\n",
         )
+        caution = busy_host([one.record for one in found if one.speed])
+        if caution:
+            say(console(), [caution], mark="")
     return 0 if any(one.decision_grade for one in found) else 1
 
 

@@ -14,6 +14,7 @@ from lynxbench.cli.text import change, duration, plain, ratio
 from lynxbench.conclusions.compare import Change, Compared, Comparison, Gates, compare
 from lynxbench.conclusions.effects import Effect
 from lynxbench.conclusions.matching import split
+from lynxbench.conclusions.words import busy_host
 from lynxbench.errors import UsageError
 from lynxbench.records.location import Location
 from lynxbench.records.record import MEASURED, Record
@@ -85,6 +86,7 @@ def _document(found: Comparison, shown: Sequence[Compared], names: Sequence[str]
         "failed": found.failed,
         "counts": dict(Counter(row.change for row in found.rows)),
         "superseded": found.superseded,
+        "busy_host": _busy(found.rows),
         "rows": [_values(row) for row in shown],
         "unmatched": [
             {
@@ -228,8 +230,16 @@ def _rest(found: Comparison) -> Iterator[str]:
     for reason, names in groups.items():
         more = f" and {len(names) - _MOST_UNMATCHED} more" if names[_MOST_UNMATCHED:] else ""
         yield f"not compared: {reason}: {', '.join(names[:_MOST_UNMATCHED])}{more}"
+    caution = _busy(found.rows)
+    if caution:
+        yield caution
     if found.superseded:
         yield f"{found.superseded} older rows of the same cells were left out"
+
+
+def _busy(rows: Sequence[Compared]) -> str | None:
+    """Of the rows whose speeds were compared, on either side."""
+    return busy_host([kept.record for row in rows if row.slowdown for kept in (row.pair.before, row.pair.after)])
 
 
 def _verdict(found: Comparison) -> str:

@@ -99,6 +99,8 @@ def _sentences(made: Decision) -> Iterable[str]:
     by_place = {place: [c for c in made.considered if c.place == place] for place in STYLES}
     if best is None:
         yield f"Nothing holds every limit beyond doubt on {made.model}."
+        if not made.nearest and any(one.checks for one in made.considered):
+            yield "each limit alone is held by some candidate, all of them by none that could be chosen"
         for name, item in made.nearest.values():
             yield f"nearest to {item.limit} {bound(item, made)}: {name}, {held(item, made)}"
     else:
@@ -115,6 +117,8 @@ def _sentences(made: Decision) -> Iterable[str]:
         broken = [item for item in one.checks if item.state == "beyond"]
         said = "; ".join(f"{item.limit} {bound(item, made)}: {held(item, made)}" for item in broken)
         yield f"Out: {one.name}, {f'beyond doubt by {said}' if said else one.why}."
+    if made.busy_host:
+        yield made.busy_host
 
 
 def _others(made: Decision) -> int:
@@ -192,6 +196,7 @@ def _document(made: Decision) -> dict[str, Any]:
         "confidence": made.confidence,
         "choice": None if made.best is None else made.best.name,
         "sentences": list(_sentences(made)),
+        "busy_host": made.busy_host,
         "candidates": [
             {**_values(made, one), "checks": [dict(vars(item)) for item in one.checks]} for one in made.considered
         ],

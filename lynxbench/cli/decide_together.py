@@ -78,6 +78,9 @@ def _sentences(found: JointDecision) -> Iterable[str]:
             yield f"Open: {one.name}. It would take, {one.why}."
         elif one.place == "excluded":
             yield f"Out: {one.name}, {one.why}."
+    for name, decision in made.items():
+        if decision.busy_host:
+            yield f"on {name}: {decision.busy_host}"
 
 
 def _limits(considered: Considered, made: Decision) -> str:
@@ -108,6 +111,7 @@ def _document(found: JointDecision) -> dict[str, Any]:
         "confidence": found.confidence,
         "choice": None if found.best is None else found.best.name,
         "sentences": list(_sentences(found)),
+        "busy_host": {one.workload: one.busy_host for one in found.decisions},
         "candidates": [
             {
                 "candidate": one.name,

@@ -12,6 +12,7 @@ from lynxbench.cli.progress import ProgressLine
 from lynxbench.cli.sweep import stopped_by_sigterm_too
 from lynxbench.cli.text import minutes
 from lynxbench.cli.tune_tables import document, draw_tuning, mended
+from lynxbench.conclusions.limits import refuse_any_loss_of
 from lynxbench.datasets.parting import part_of
 from lynxbench.errors import UsageError
 from lynxbench.specs.base import did_you_mean
@@ -74,6 +75,9 @@ def tune_command(
     for job in jobs:
         if max_loss is None and job.rubric.tolerance.kind != "absolute":
             raise UsageError(f"rubric {job.rubric.name} has no absolute tolerance: say --max-loss")
+        if max_loss is not None:
+            primary = job.rubric.primary
+            refuse_any_loss_of("--max-loss", max_loss, primary.name, job.workload.name, primary.unit)
     if dry_run:
         _print_plan(jobs, max_loss, candidates, time_limit_s, form)
         return 0

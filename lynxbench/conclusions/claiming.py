@@ -11,7 +11,7 @@ from typing import Any
 
 from lynxbench.conclusions.material import material
 from lynxbench.conclusions.naming import chosen, narrow
-from lynxbench.conclusions.words import level, loss, moved, times, unit_of
+from lynxbench.conclusions.words import busy_host, level, loss, moved, times, unit_of
 from lynxbench.records.location import Url, location
 from lynxbench.records.record import MEASURED, Record
 from lynxbench.scoring import disclose
@@ -41,6 +41,11 @@ class Claim:
     @property
     def decision_grade(self) -> bool:
         return self.sentence is not None
+
+    @property
+    def busy_host(self) -> str | None:
+        """What to say of a speed that was measured beside other work; None where none is claimed."""
+        return busy_host([self.record]) if self.speed else None
 
 
 def claim(

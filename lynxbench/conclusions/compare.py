@@ -18,6 +18,7 @@ from functools import lru_cache
 from typing import Literal
 
 from lynxbench.conclusions.effects import Effect, Measured, corrected, difference, logarithm
+from lynxbench.conclusions.limits import refuse_any_loss
 from lynxbench.conclusions.matching import Pair, Unmatched, match
 from lynxbench.datasets.predictions import Predictions
 from lynxbench.errors import StoreError, UsageError
@@ -116,6 +117,7 @@ def compare(before: Sequence[Kept], after: Sequence[Kept], gates: Gates, by: str
     if not matched.pairs:
         reasons = "; ".join(dict.fromkeys(f"{one.reason} ({one.detail})" for one in matched.unmatched))
         raise UsageError(f"nothing can be compared: {reasons or 'one side has no records'}")
+    refuse_any_loss("--max-loss", gates.max_loss, (pair.after.record for pair in matched.pairs))
     stored = _Stored()
     rows = _corrected([_effects(pair, gates, stored) for pair in matched.pairs])
     return Comparison(tuple(map(_judged, rows)), matched.unmatched, matched.superseded, gates)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
 from lynxbench.conclusions.evidence import Evidence
-from lynxbench.conclusions.limits import Check, Limits, check
+from lynxbench.conclusions.limits import TIMED, Check, Limits, check, refuse_any_loss
 from lynxbench.conclusions.material import Material, material
 from lynxbench.conclusions.naming import filters, main_scenario, names, narrow
 from lynxbench.conclusions.rounds import ratio_between
+from lynxbench.conclusions.words import busy_host
 from lynxbench.errors import UsageError
 from lynxbench.records.location import Url, location
 from lynxbench.records.record import MEASURED, Record
@@ -58,7 +60,8 @@ class Considered:
 class Decision:
     """One model's choice on one workload and host, under one scenario.
 
-    nearest  where nothing holds every limit: by limit, who comes nearest to it, by the end of its interval
+    nearest  where nothing holds every limit: by limit that nobody holds, who comes nearest to it, by the end of its
+             interval
     """
 
     workload: str
@@ -69,6 +72,13 @@ class Decision:
     confidence: float
     considered: tuple[Considered, ...]
     nearest: Mapping[str, tuple[str, Check]]
+
+    @property
+    def busy_host(self) -> str | None:
+        """What to say where times count and the machine had other work while they were measured."""
+        by_time = self.objective in {"latency", "throughput"}
+        timed = by_time or any(item.limit in TIMED for one in self.considered for item in one.checks)
+        return busy_host([one.record for one in self.considered]) if timed else None
 
     @property
     def best(self) -> Considered | None:
@@ -121,6 +131,8 @@ def decisions(
     if not 0.5 <= confidence < 1:
         raise UsageError(f"--confidence {confidence}: a share from 0.5 to below 1, e.g. 0.95")
     kept = {row["cell_id"]: row for one in filters(only) for row in narrow(opened.records, one)}
+    refuse_any_loss("--max-loss", limits.max_loss, kept.values())
+    refuse_any_loss("--max-stratum-loss", limits.max_stratum_loss, kept.values())
     groups: dict[tuple[str, ...], list[Record]] = {}
     for row in sorted(kept.values(), key=lambda r: int(r["position"])):
         groups.setdefault(tuple(str(row[n]) for n in ("sweep", "host_id", "workload", "model")), []).append(row)
@@ -272,18 +284,20 @@ def comparing(
 
 
 def _nearest(considered: Sequence[Considered]) -> dict[str, tuple[str, Check]]:
-    """By limit, the candidate whose interval's end lies nearest to holding it, those that do hold it first."""
+    """By limit that nobody holds, the candidate whose interval's end lies nearest to holding it."""
     found: dict[str, tuple[str, Check]] = {}
     for one in considered:
         for item in one.checks:
             held = found.get(item.limit)
             if held is None or _short(item) < _short(held[1]):
                 found[item.limit] = (one.name, item)
-    return found
+    return {limit: near for limit, near in found.items() if near[1].state != "satisfied"}
 
 
 def _short(item: Check) -> float:
     """By how much the end that counts misses the bound, as a share of it; not above 0 where it is held."""
+    if item.state == "satisfied":
+        return -math.inf
     least = item.limit.startswith("min-")
     end = item.low if least else item.high
     if end is None:

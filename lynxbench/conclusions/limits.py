@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Literal
@@ -14,8 +14,11 @@ from lynxbench.errors import UsageError
 from lynxbench.measurement import least_samples
 from lynxbench.records.record import Record
 from lynxbench.scoring.intervals import Interval
-from lynxbench.scoring.verdict import POWER, required_n
+from lynxbench.scoring.verdict import POWER, required_n, tolerated
+from lynxbench.specs.rubric import Tolerance
 
+# Limits that times are held against, by the names of their options.
+TIMED = frozenset({"p50-ms", "p99-ms", "min-speed", "min-throughput"})
 State = Literal["satisfied", "beyond", "undecided"]
 
 
@@ -45,6 +48,23 @@ class Limits:
 
 def _kind(name: str) -> str:
     return "non-negative" if "loss" in name else "positive"
+
+
+def refuse_any_loss(option: str, bound: float | None, records: Iterable[Record]) -> None:
+    """Raises `UsageError` for a bound on the loss of a fraction that every loss keeps to: 1 is meant as one point."""
+    if bound is None or bound < 1:
+        return
+    for record in records:
+        if record["scores"]:
+            refuse_any_loss_of(option, bound, record["primary_metric"], record["workload"], unit_of(record))
+
+
+def refuse_any_loss_of(option: str, bound: float, metric: str, workload: str, unit: str) -> None:
+    """As `refuse_any_loss`, of one metric on one workload."""
+    if bound >= 1 and unit == "fraction":
+        raise UsageError(
+            f"{option} {bound:g} would accept any loss of {metric} on {workload}, a fraction: 0.01 means one point"
+        )
 
 
 @dataclass(frozen=True)
@@ -103,12 +123,24 @@ def _loss(record: Record, limits: Limits, evidence: Evidence) -> Check:
     if limits.max_loss is not None:
         return _most("max-loss", limits.max_loss, known, needs=_samples(known, limits.max_loss, n, evidence, sparse))
     # A tolerance that depends on the reference's score has that score's uncertainty in it: the verdict knows.
-    bound = record["tolerance_loss"] or record["tolerance"]
+    bound = _tolerance_loss(record)
     verdict = evidence.verdict(record)
     states: dict[str | None, State] = {"robust": "satisfied", "reference": "satisfied", "fragile": "beyond"}
     state = states.get(verdict, "undecided")
     needs = _samples(known, bound, n, evidence, sparse) if state == "undecided" else None
     return Check("max-loss", bound, state, known.value, known.low, known.high, needs)
+
+
+def _tolerance_loss(record: Record) -> float:
+    """The rubric's tolerance as a loss; the reference's row, which needs none, does not hold it."""
+    if record["tolerance_loss"] is not None:
+        return float(record["tolerance_loss"])
+    score = next((score for score in record["scores"] or () if score["role"] == "primary"), None)
+    reference = None if score is None else score["value" if record["is_reference"] else "reference_value"]
+    if reference is None:
+        return float(record["tolerance"])
+    tolerance = Tolerance(kind=record["tolerance_kind"], value=record["tolerance"])
+    return tolerated(tolerance, record["primary_direction"], reference)[0]
 
 
 def _strata(record: Record, bound: float, evidence: Evidence) -> Check:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from lynxbench.records.record import Record
+from collections.abc import Sequence
+
+from lynxbench.measurement import BUSY
+from lynxbench.records.record import MEASURED, Record
 
 
 def unit_of(record: Record) -> str:
@@ -32,6 +35,18 @@ def loss(value: float, unit: str) -> str:
 def times(value: float, low: float, high: float) -> str:
     """``1.27 times [1.13, 1.44]``."""
     return f"{value:.2f} times [{low:.2f}, {high:.2f}]"
+
+
+def busy_host(records: Sequence[Record]) -> str | None:
+    """What to say where the machine had other work while some of these rows were timed; None where it had none."""
+    timed = [record for record in records if record["status"] in MEASURED and not record["simulated"]]
+    told = [{warning["code"] for warning in record["warnings"] or ()} & BUSY for record in timed]
+    busy = sum(map(bool, told))
+    if not busy:
+        return None
+    rows = "" if len(timed) == 1 else f"{busy} of {len(timed)} rows "
+    codes = ", ".join(sorted(set().union(*told)))
+    return f"{rows}measured while the machine was busy ({codes}): repeat on a quiet one before you rely on times"
 
 
 def _signed(value: float, digits: int) -> str:

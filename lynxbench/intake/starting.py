@@ -34,6 +34,8 @@ _PRIMARY = {
     "detection": ("mean-average-precision", "higher-is-better", ""),
     "segmentation": ("mean-iou", "higher-is-better", ""),
 }
+# A number's unit is its target's, which is not known here.
+_UNIT = {"regression": 'unit = "units"                  # what the values are in: minutes, mg/dL, …\n'}
 _TOP_1 = ("top-1", "higher-is-better", "")
 _LABELLED = frozenset({"classification", "image-classification", "text-classification"})
 _RELATIVE = frozenset({"regression", "language-modelling"})
@@ -155,7 +157,7 @@ def _rubric(
         f'composition_note = "say in words where the samples come from"\n'
         f'selection = "{selection}"\ncount = {count}\nquick_count = {max(1, min(200, count))}\n\n'
         f'[[metrics]]\nname = "{metric}"\nmetric = "{metric}"\nrole = "primary"\n'
-        f'direction = "{direction}"\n{parameters}\n'
+        f'direction = "{direction}"\n{_UNIT.get(task, "")}{parameters}\n'
         f'[reference]\nscheme = "fp32"\nexecutor = "cpu"\n\n'
         f"[tolerance]                   # the largest loss that still counts as none\n"
         f'kind = "{kind}"\nvalue = {value}\n\n'

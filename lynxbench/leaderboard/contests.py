@@ -19,7 +19,7 @@ _NEEDED = (
     "rate_per_s", "p99_limit_ms", "protocol", "primary_loss", "primary_loss_low", "primary_loss_high", "p50_ns",
     "p50_low_ns", "p50_high_ns", "throughput_ratio", "throughput_ratio_low", "throughput_ratio_high", "p50_ratio",
     "p50_ratio_low", "p50_ratio_high", "tolerance_loss", "scheme", "calibration", "executor", "verdict", "rubric",
-    "rubric_version", "test_set_n",
+    "rubric_version", "test_set_n", "rescored_from",
 )  # fmt: skip
 
 
@@ -96,16 +96,19 @@ def summaries(records: Any, placed: Sequence[Place]) -> list[Summary]:
     """Over all contests of a host and scenario, by the rule of the method page.
 
     Of each rubric the newest version on its largest test set counts. Ranked rows alone have a ratio in the mean; how
-    many contests there were to take part in stands beside it.
+    many contests there were to take part in stands beside it. Rows of stored predictions that another rubric scored do
+    not count: their speed was measured once, and counts where it was.
     """
     rows = records.select(_NEEDED).to_pylist()
     newest: dict[str, tuple[Any, ...]] = {}
     for row in rows:
+        if row["rescored_from"] is not None:
+            continue
         newest[row["rubric"]] = max(newest.get(row["rubric"], ()), _edition(row))
     contests: dict[tuple[str, str], set[int]] = defaultdict(set)
     schemes: dict[tuple[str, str, str, str], list[tuple[Mapping[str, Any], Place]]] = defaultdict(list)
     for row, place in zip(rows, placed, strict=True):
-        if _edition(row) != newest[row["rubric"]]:
+        if row["rescored_from"] is not None or _edition(row) != newest[row["rubric"]]:
             continue
         scenario = f"{row['scenario']}, {place.load}"
         contests[row["host_id"], scenario].add(place.contest)

@@ -16,7 +16,7 @@ prints nothing and stores nothing. It imports `lynxbench.errors` and below only;
 
 from __future__ import annotations
 
-from lynxbench.measurement.advice import TimingWarning, host_warnings
+from lynxbench.measurement.advice import BUSY, TimingWarning, host_warnings
 from lynxbench.measurement.blocks import (
     Block,
     WarmUp,
@@ -47,6 +47,7 @@ from lynxbench.measurement.searches import LoadSearch, Probe, RateSearch, search
 from lynxbench.measurement.summary import Drift, Selection, Throughput, TimingSummary, select_blocks, summarise
 
 __all__ = [
+    "BUSY",
     "LATE_SERVICE_RATIO",
     "Block",
     "Counters",

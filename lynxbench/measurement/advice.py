@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-__all__ = ["TimingWarning", "host_warnings"]
+__all__ = ["BUSY", "TimingWarning", "host_warnings"]
 
 
 class TimingWarning(StrEnum):
@@ -99,6 +99,17 @@ _ADVICE: dict[TimingWarning, str] = {
     ),
     TimingWarning.REFERENCE_FAILED: ("The reference failed, so there are no ratios: mend the reference first."),
 }
+
+# What says that other work ran on the machine while this was timed.
+BUSY = frozenset(
+    {
+        TimingWarning.LOADED_HOST,
+        TimingWarning.STARVED_BLOCKS,
+        TimingWarning.EXCLUDED_BLOCKS,
+        TimingWarning.STARVED_BLOCKS_KEPT,
+        TimingWarning.STOLEN_TIME,
+    }
+)
 
 # Above this share of the usable cores other work meets the timed threads often enough to show in p99.
 LOADED_RATIO = 0.25

@@ -23,6 +23,7 @@ from lynxbench.errors import UsageError
 from lynxbench.scoring import classification, detection, numeric, overlap, ranking, text
 from lynxbench.scoring.statistic import Statistic, UndefinedError, mean_of
 from lynxbench.specs.base import did_you_mean
+from lynxbench.specs.rubric import UNITS
 
 Ingredients = tuple[npt.NDArray[np.generic], ...]
 CLASSIFICATION = frozenset(
@@ -55,7 +56,7 @@ class Metric:
 
     measure    predictions → arrays [n, …], computed once
     statistic  the same arrays, some rows of them → `Statistic`; raises `UndefinedError`
-    unit       what a rubric must call its unit; None: fraction, or whatever it likes
+    unit       what a rubric must call its unit; None: whatever it likes, though `fraction` only where `bounded`
     library    what must be installed for it, and the extra that brings it
     """
 
@@ -67,6 +68,11 @@ class Metric:
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
     unit: str | None = None
     library: tuple[str, str] | None = None
+
+    @property
+    def bounded(self) -> bool:
+        """Its scores are shares, which may be called fractions; a unit of their own is in `specs.rubric.UNITS`."""
+        return self.name not in UNITS
 
     def options(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Every option in effect: the declared ones, and defaults for the rest."""

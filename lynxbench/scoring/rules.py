@@ -12,7 +12,7 @@ from lynxbench.scoring.composite import COMPOSITE
 from lynxbench.scoring.metrics import METRICS, Metric, Parameter, load_function, share
 from lynxbench.scoring.verdict import planned_resolution
 from lynxbench.specs.base import did_you_mean
-from lynxbench.specs.rubric import MetricUse, Rubric
+from lynxbench.specs.rubric import UNITS, MetricUse, Rubric
 
 
 class Finding(NamedTuple):
@@ -106,6 +106,16 @@ def _built_in(use: MetricUse, metric: Metric, rubric: Rubric, key: str) -> list[
         findings.append(
             Finding(f"{key}.unit", f"wrong for {metric.name}", value=repr(use.unit), expected=repr(metric.unit))
         )
+    elif not metric.bounded and use.unit == "fraction":
+        findings.append(
+            Finding(
+                f"{key}.unit",
+                f"{metric.name} is no fraction: its scores may lie outside 0 to 1",
+                value=repr(use.unit),
+                expected="the unit that they are in, such as 'minutes', or none",
+                hint=f"left out, it is {UNITS[metric.name]!r}; raise the rubric's version with it",
+            )
+        )
     for name in use.parameters:
         if name not in metric.parameters:
             hint = did_you_mean(name, metric.parameters) or f"{metric.name} takes no parameters"
@@ -175,6 +185,9 @@ def _composite(use: MetricUse, rubric: Rubric, key: str) -> list[Finding]:
             findings.append(
                 Finding(place, f"pulls against a composite that is {use.direction}", repr(weight), expected)
             )
+        elif use.unit == "fraction" and parts[name].unit != "fraction":
+            expected = f"a unit of the composite's own: {name} is in {parts[name].unit}"
+            findings.append(Finding(place, "makes the composite no fraction", expected=expected))
         elif dict(parts[name].on) != dict(use.on):
             expected = f"the same `on` as {name}"
             findings.append(Finding(place, "is declared on other samples than the composite", expected=expected))

@@ -22,7 +22,7 @@ def judge(tolerance: Tolerance, use: MetricUse, estimate: Estimate, n: int, conf
     joined as Zou (2007, MOVER) does for correlated estimates, so that the reference's uncertainty counts too.
     """
     worse = -1.0 if use.direction == "higher-is-better" else 1.0
-    allowed, slope = _allowed(tolerance, use, estimate.reference)
+    allowed, slope = tolerated(tolerance, use.direction, estimate.reference)
     loss = worse * estimate.delta
     excess = loss - allowed
     blank = undecided(tolerance, use)
@@ -95,7 +95,7 @@ def _with_power(confidence: float) -> float:
     return (z + NormalDist().inv_cdf(POWER)) / z
 
 
-def _allowed(tolerance: Tolerance, use: MetricUse, reference: float) -> tuple[float, float]:
+def tolerated(tolerance: Tolerance, direction: str, reference: float) -> tuple[float, float]:
     """The tolerance as a loss in the metric's unit, and how much it grows with the reference's score."""
     if tolerance.kind == "absolute":
         return tolerance.value, 0.0
@@ -103,7 +103,7 @@ def _allowed(tolerance: Tolerance, use: MetricUse, reference: float) -> tuple[fl
         return tolerance.value * abs(reference), math.copysign(tolerance.value, reference)
     # error-ratio: the error is 1 − score where more is better, and the score itself (an error rate) where less is.
     extra = tolerance.value - 1
-    if use.direction == "higher-is-better":
+    if direction == "higher-is-better":
         return extra * (1 - reference), -extra
     return extra * reference, extra
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal, Self
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
@@ -49,6 +50,12 @@ CorruptionName = Literal[
     "low-pass",
     "high-pass",
 ]
+
+
+# What the scores of a metric are in where nothing is said, of those that may lie outside 0 to 1: they are no fractions.
+UNITS: Mapping[str, str] = {
+    "log-loss": "nats", "mae": "units", "rmse": "units", "r2": "R²", "perplexity": "tokens",
+}  # fmt: skip
 
 
 class View(Spec):
@@ -117,11 +124,26 @@ class MetricUse(Spec):
     metric: str = Field(description="a built-in metric, e.g. top-1, or your own as module:function")
     role: Literal["primary", "secondary"] = Field(default="secondary")
     direction: Literal["higher-is-better", "lower-is-better"]
-    unit: str = Field(default="fraction", description="fraction, nats, …")
+    unit: str = Field(
+        default="fraction",
+        min_length=1,
+        description="fraction, nats, minutes, …; left out, the metric's own: "
+        + ", ".join(f"{metric} {unit}" for metric, unit in UNITS.items())
+        + ", all others fraction",
+    )
     parameters: dict[str, Any] = Field(default_factory=dict, description="the metric's own options, e.g. bins, k")
     on: dict[str, tuple[str, ...]] = Field(
         default_factory=dict, description='restrict to strata, e.g. { view = ["clean"] }; all samples when left out'
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _own_unit(cls, given: Any) -> Any:
+        """Where no unit is given it is the metric's own."""
+        if not isinstance(given, Mapping) or "unit" in given:
+            return given
+        metric = given.get("metric")
+        return {**given, "unit": UNITS[metric]} if isinstance(metric, str) and metric in UNITS else given
 
 
 class Reference(Spec):

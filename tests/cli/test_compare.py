@@ -58,6 +58,17 @@ def test_a_regression_in_accuracy_outweighs_an_improved_speed(home: Path) -> Non
     assert compare(home, "old", "wrong", "--max-loss", "0.2").code == 0
 
 
+def test_a_busy_machine_is_named(home: Path) -> None:
+    busy = [{"code": "loaded_host", "advice": "…"}]
+    folder(home / "busy", [({"scheme": "int8-static", "warnings": busy}, answers(range(100)))])
+    folder(home / "quiet", [({"scheme": "int8-static", "warnings": []}, answers(range(100)))], warnings=[])
+    assert "1 of 2 rows measured while the machine was busy (loaded_host)" in " ".join(
+        compare(home, "quiet", "busy").out.split()
+    )
+    assert compare(home, "quiet", "busy", "--json").json()["busy_host"]
+    assert compare(home, "quiet", "quiet", "--json").json()["busy_host"] is None
+
+
 def test_what_is_printed_alone_changes_no_exit_code(home: Path) -> None:
     ran = compare(home, "old", "slow", "--only", "improved")
     assert ran.code == 1

@@ -36,6 +36,7 @@ def test_the_plan_on_the_page_is_what_is_printed(tmp_path: Path) -> None:
     [
         (("--split", "1.5"), "a share between 0 and 1"),
         (("--max-loss", "-1"), "not negative"),
+        (("--max-loss", "1"), "0.01 means one point"),
         (("--budget", "quik"), "did you mean 'quick'"),
         (("--model", "fashion-resnet"), "did you mean 'fashion-resnet8'"),
         (("--scheme", "int8-statik"), "did you mean 'int8-static'"),

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 import lynxbench
+from lynxbench.cli.claim import _print
 from lynxbench.conclusions.claiming import claim_of, facts
 from lynxbench.conclusions.material import material
 from lynxbench.conclusions.naming import chosen
+from lynxbench.conclusions.words import busy_host
 from lynxbench.errors import UsageError
 from lynxbench.records.record import Record
 from lynxbench.specs.rubric import Rubric
@@ -77,6 +79,18 @@ def test_a_simulator_and_a_partial_run_never_claim_a_speed() -> None:
         assert found.no_speed
         assert "times" not in found.sentence
         assert "throughput" not in found.sentence
+
+
+def test_a_speed_that_was_measured_beside_other_work_is_said_to_be(capsys: pytest.CaptureFixture[str]) -> None:
+    busy = {"warnings": [{"code": code, "advice": "…"} for code in ("loaded_host", "few_samples", "starved_blocks")]}
+    found = claim_of(candidate(**busy), KNOWN)
+    assert found.busy_host is not None
+    assert found.busy_host.startswith("measured while the machine was busy (loaded_host, starved_blocks): repeat on a")
+    _print(found)
+    assert "machine was busy" in capsys.readouterr().out
+    assert claim_of(candidate(), KNOWN).busy_host is None
+    assert claim_of(candidate(**busy, simulated=True), KNOWN).busy_host is None
+    assert busy_host([candidate(), candidate(**busy)]).startswith("1 of 2 rows measured while")  # type: ignore[union-attr]
 
 
 def test_what_is_no_candidate_makes_no_claim() -> None:

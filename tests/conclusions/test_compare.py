@@ -108,6 +108,8 @@ def test_a_gate_is_what_it_is_declared_to_be(tmp_path: Path) -> None:
     for wrong in ({"max_slowdown": 1.0}, {"max_slowdown": -0.1}, {"max_loss": -1.0}, {"max_loss": float("nan")}):
         with pytest.raises(UsageError, match="--max-"):
             Gates(**wrong)
+    with pytest.raises(UsageError, match=r"--max-loss 1 would accept any loss of top-1 .* 0.01 means one point"):
+        compared(a, b, max_loss=1.0)
 
 
 def test_the_reference_has_accuracy_and_no_speed(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lynxbench
+from lynxbench.cli.decide import _sentences
 from lynxbench.conclusions.deciding import decide, decisions
 from lynxbench.conclusions.evidence import Evidence, Known
 from lynxbench.conclusions.limits import Limits, check
@@ -23,7 +24,7 @@ from lynxbench.datasets.predictions import Predictions
 from lynxbench.errors import UsageError
 from lynxbench.records.record import Record
 from lynxbench.specs.rubric import Rubric
-from tests.conclusions.build import scored, stored
+from tests.conclusions.build import answers_for, scored, stored
 from tests.running import lynxbench as run
 from tests.scoring.build import EXAMPLES, classified, metric, rubric
 
@@ -138,7 +139,37 @@ def test_nothing_qualifies_and_the_nearest_are_named() -> None:
     (made,) = decisions(two(artifact_bytes=10_000_000), Limits(max_loss=0.5, max_size_mb=1e-9))
     assert made.best is None
     assert made.nearest["max-size-mb"][0] == "fp32 on net"
-    assert made.nearest["max-loss"][1].state == "satisfied"
+    assert set(made.nearest) == {"max-size-mb"}  # the reference holds the other
+    apart = decisions(two(120), Limits(max_loss=0.01, min_speed=1.5))[0]
+    assert apart.best is None
+    assert not apart.nearest
+    assert "each limit alone is held" in " ".join(_sentences(apart))
+
+
+def test_a_loss_that_any_candidate_keeps_to_is_no_limit() -> None:
+    for limits in (Limits(max_loss=1.0), Limits(max_stratum_loss=5.0)):
+        with pytest.raises(UsageError, match=r"would accept any loss of top-1 on ask.*0\.01 means one point"):
+            decisions(two(), limits)
+    numbers = rubric(metric("rmse"), task="regression", tolerance={"kind": "relative", "value": 0.01})
+    answers = {scheme: answers_for("regression", 100, seed) for seed, scheme in enumerate(("fp32", "int8-dynamic"))}
+    reference, _ = scored(numbers, answers)
+    made = opened((reference,), answers, of=numbers)
+    (held,) = check(reference, Limits(max_loss=1.5), Evidence(made, 0.95))
+    assert held.bound == 1.5
+    decisions(made, Limits(max_loss=1.5))
+    # The reference is held to what the tolerance is of its own score.
+    (own,) = check(reference, Limits(), Evidence(made, 0.95))
+    assert own.bound == pytest.approx(0.01 * reference["primary_value"])
+    assert own.state == "satisfied"
+
+
+def test_a_busy_machine_is_named_where_times_count() -> None:
+    busy = two(warnings=[{"code": "loaded_host", "advice": "…"}])
+    (made,) = decisions(busy, Limits())
+    assert "1 of 2 rows measured while the machine was busy (loaded_host)" in " ".join(_sentences(made))
+    assert decisions(busy, Limits(), objective="accuracy")[0].busy_host is None
+    assert decisions(busy, Limits(min_speed=1.1), objective="size")[0].busy_host is not None
+    assert decisions(two(), Limits())[0].busy_host is None
 
 
 def test_a_higher_confidence_is_recomputed_from_what_was_kept() -> None:

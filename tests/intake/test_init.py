@@ -13,6 +13,10 @@ from onnx import helper
 from PIL import Image
 
 from lynxbench.intake import inspect_model, start
+from lynxbench.scoring import check_rubric
+from lynxbench.specs.base import build
+from lynxbench.specs.load import read_toml
+from lynxbench.specs.rubric import Rubric
 from tests.running import lynxbench
 from tests.tasks.models import FLOAT, INT64, save
 from tests.tasks.texts import V, random_table, summed, tokenizer
@@ -121,3 +125,14 @@ def test_without_data_what_is_to_be_filled_in_is_said(tmp_path: Path) -> None:
     assert "did you mean 'classification'?" in wrong.err
     (tmp_path / "none.onnx").write_text("no model")
     assert lynxbench("init", "none.onnx", home=tmp_path).code == 2
+
+
+@pytest.mark.parametrize(
+    ("task", "unit"), [("regression", "units"), ("language-modelling", "tokens"), (None, "fraction")]
+)
+def test_what_is_no_fraction_is_not_declared_as_one(task: str | None, unit: str, tmp_path: Path) -> None:
+    dense(tmp_path / "m.onnx")
+    start(tmp_path / "m.onnx", tmp_path / "mine", task=task)
+    declared = build(Rubric, read_toml(tmp_path / "mine" / "rubric.toml"), "rubric.toml")
+    assert declared.primary.unit == unit
+    assert check_rubric(declared) == []

@@ -321,6 +321,18 @@ def test_no_column_is_cut_off_at_a_laptop_s_width(opened: Open, site: Path) -> N
     assert {row["Trust"] for row in rows(page)} == {"self-reported", "signed", "rescored"}
 
 
+def test_the_rank_of_a_fragile_row_does_not_look_like_advice(opened: Open, site: Path) -> None:
+    page = overview(opened, site)
+    fragile = page.locator("#rows tbody tr", has=page.locator(".verdict.fragile")).locator(".rank")
+    assert fragile.count() > 0
+    for badge in fragile.all():
+        assert "fragile: loses more than tolerated" in str(badge.get_attribute("title"))
+        assert badge.evaluate("one => getComputedStyle(one).backgroundColor") == "rgba(0, 0, 0, 0)"
+    sound = page.locator("#rows tbody tr", has=page.locator(".verdict.robust")).locator(".rank.frontier").first
+    assert sound.evaluate("one => getComputedStyle(one).backgroundColor") != "rgba(0, 0, 0, 0)"
+    assert page.locator("#legend", has_text="fragile: loses more than tolerated").count() == 1
+
+
 def test_it_says_why_rows_have_no_rank(opened: Open, site: Path) -> None:
     page = overview(opened, site)
     mine = [row for row in all_rows(site) if row["scenario"] == "single-stream, batch 1"]

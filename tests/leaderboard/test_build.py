@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
@@ -106,6 +107,17 @@ def test_means_are_those_of_the_ranked_ratios(tmp_path: Path) -> None:
     assert (mine.mean.covered, mine.mean.of) == (len(ratios), 4 * 3)
     assert len(ratios) < 12
     assert mine.mean.ratio.value == pytest.approx(float(np.exp(np.log(ratios).mean())))
+
+
+def test_rows_that_another_rubric_scored_are_no_further_evidence_of_speed(tmp_path: Path) -> None:
+    measured = collect([write_folder(tmp_path / "results", list(one_host(0, models=1)))]).records
+    again = measured
+    for name, of in (("rescored_from", "text"), ("rubric", "other"), ("rubric_digest", "0" * 64)):
+        place = again.schema.get_field_index(name)
+        values = pa.array([of] * len(again)).cast(again.schema.field(name).type)
+        again = again.set_column(place, again.schema.field(name), values)
+    both = pa.concat_tables([measured, again])
+    assert summaries(both, places(both)) == summaries(measured, places(measured))
 
 
 def test_of_two_runs_on_one_host_the_later_counts_even_if_it_is_worse(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from lynxbench.datasets.predictions import Predictions
 from lynxbench.scoring.metrics import METRICS
 from lynxbench.specs.base import build
-from lynxbench.specs.rubric import Rubric
+from lynxbench.specs.rubric import UNITS, Rubric
 
 Array = npt.NDArray[Any]
 
@@ -35,7 +35,7 @@ def metric(name: str, /, **changes: Any) -> dict[str, Any]:
     declared: dict[str, Any] = {"name": name.replace(":", "."), "metric": name, "direction": "higher-is-better"}
     if known is not None:
         declared["direction"] = known.direction
-        declared["unit"] = known.unit or "fraction"
+        declared["unit"] = UNITS.get(name, "fraction")
     return {**declared, **changes}
 
 

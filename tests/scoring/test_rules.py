@@ -7,7 +7,7 @@ from typing import Any, get_args
 import pytest
 
 from lynxbench.scoring import METRICS, check_rubric
-from lynxbench.specs.rubric import TaskName
+from lynxbench.specs.rubric import UNITS, TaskName
 from tests.scoring.build import metric, rubric
 
 REQUIRED: dict[str, dict[str, Any]] = {"top-k": {"k": 5}, "recall": {"k": 10}, "ndcg": {"k": 10}}
@@ -26,6 +26,8 @@ def test_every_built_in_metric_has_a_sound_declaration() -> None:
         (metric("recall", parameters={"k": 1}), "metrics[0].metric", ["does not fit task image-classification"]),
         (metric("ece", direction="higher-is-better"), "metrics[0].direction", ["lower-is-better"]),
         (metric("log-loss", unit="bits"), "metrics[0].unit", ["'nats'"]),
+        (metric("rmse", unit="fraction"), "metrics[0].unit", ["outside 0 to 1", "minutes", "'units'"]),
+        (metric("perplexity", unit="fraction"), "metrics[0].unit", ["outside 0 to 1", "'tokens'"]),
         (metric("ece", parameters={"bin": 3}), "metrics[0].parameters.bin", ["did you mean 'bins'?"]),
         (metric("top-1", parameters={"k": 3}), "metrics[0].parameters.k", ["takes no parameters"]),
         (metric("ece", parameters={"bins": 0}), "metrics[0].parameters.bins", ["at least 1", "0"]),
@@ -43,10 +45,23 @@ def test_every_built_in_metric_has_a_sound_declaration() -> None:
     ],
 )
 def test_each_mistake_is_named_with_its_key(use: dict[str, Any], key: str, words: list[str]) -> None:
-    (finding,) = check_rubric(rubric({**use, "name": "m"}))
+    task = {"rmse": "regression", "perplexity": "language-modelling"}.get(use["metric"], "image-classification")
+    (finding,) = check_rubric(rubric({**use, "name": "m"}, task=task))
     assert finding.key == key
     for word in words:
         assert word in " ".join(str(part) for part in finding)
+
+
+def test_a_unit_that_is_left_out_is_the_metrics_own() -> None:
+    """And what is a fraction keeps its digest, said or unsaid."""
+    for name in METRICS:
+        said = metric(name, parameters=REQUIRED.get(name, {}))
+        unsaid = {key: value for key, value in said.items() if key != "unit"}
+        assert rubric(unsaid).digest() == rubric(said).digest()
+        assert (rubric(unsaid).primary.unit == "fraction") == METRICS[name].bounded
+    assert {name for name, one in METRICS.items() if one.unit is not None} <= {*UNITS} <= {*METRICS}
+    unbounded = {name for name, one in METRICS.items() if one.tasks & {"regression", "language-modelling"}}
+    assert {name for name, one in METRICS.items() if not one.bounded} == unbounded | {"log-loss"}
 
 
 WEIGHTS = {"top-1": 0.7, "ece": -0.3}

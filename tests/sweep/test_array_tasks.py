@@ -144,7 +144,7 @@ def swept(folder: Path) -> list[dict[str, Any]]:
 
 
 def test_a_table_with_numbers_to_predict(tmp_path: Path) -> None:
-    declared = metrics(("rmse", "lower", "kWh"), ("mae", "lower", "kWh"), ("r2", "higher", "fraction"))
+    declared = metrics(("rmse", "lower", "kWh"), ("mae", "lower", "kWh"), ("r2", "higher", "R²"))
     lay_out(tmp_path, "regression", RUBRIC.format(task="regression", views="", metrics=declared, tolerance=1.5))
     records = swept(tmp_path)
     assert {(r["scheme"], r["calibration"]) for r in records} == {

@@ -217,7 +217,10 @@
         [filled("none", ink), "dominated"], [filled("none", ink, 0.45), "not ranked"],
         [icon((add) => { add("rect", { x: -9, y: -6, width: 18, height: 12, fill: "var(--band)" }); add("line", { x1: -9, x2: 9, y1: 6, y2: 6, stroke: "var(--axis)", "stroke-dasharray": "3,2" }); }), "tolerated loss"],
       ]),
-    ];
+      rows.some((row) => row.verdict === "fragile" && !row.unranked)
+        ? group("Rank", [[make("span", { class: "rank frontier" }, "1"), "frontier"], [make("span", { class: "rank frontier fragile" }, "1"), "fragile: loses more than tolerated"]])
+        : null,
+    ].filter(Boolean);
   };
 
   // Scores by stratum as dots with their intervals, the largest loss on top.

@@ -76,7 +76,10 @@
   const rankCell = (row) => {
     const rank = row[`${axis()}_rank`];
     if (!known(rank)) return make("span", { class: "none", title: row.unranked ?? "no figure on this axis" }, NONE);
-    return make("span", { class: `rank ${row[`${axis()}_class`]}`, title: row[`${axis()}_class`] }, String(rank));
+    const standing = row[`${axis()}_class`];
+    // A rank says nothing of whether the loss is bearable: it must not look like advice where it is not.
+    const fragile = row.verdict === "fragile";
+    return make("span", { class: `rank ${standing}${fragile ? " fragile" : ""}`, title: fragile ? `${standing}, but fragile: loses more than tolerated` : standing }, String(rank));
   };
   const worst = (row) => {
     if (row.reference || !known(row.worst_loss) || row.worst_loss <= 0) return NONE;
