@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +39,9 @@ def show_command(results: Sequence[Location], *, columns: str | None, only: Sequ
     """Print the tables of results folders."""
     for path in results:
         if isinstance(path, Path) and not path.is_dir():
-            known = sorted(found.parent for found in Path("results").glob("*/sweep.json"))
-            hint = f"\n  try       lynxbench show {known[0]}" if known else ""
+            known = sorted(str(found.parent) for found in Path("results").glob("*/sweep.json"))
+            near = get_close_matches(str(path), known, n=1, cutoff=0.6) or known[:1]
+            hint = f"\n  try       lynxbench show {plain(near[0])}" if near else ""
             raise UsageError(f"{path}: no such results folder{hint}")
     asked = None if columns is None else columns_named(columns)
     kept = chosen_records(results, only)
