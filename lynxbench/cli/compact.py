@@ -46,9 +46,7 @@ def compact_command(place: Location, *, out: Location | None, keep_hours: float,
     for one in done:
         print(_said(one, gathered=out is not None))
     if out is None and not any(one.cells for one in done) and all(found.kind == "sweep" for found in places):
-        print(
-            "compact   merges what lies cell by cell, at URLs and after an interruption; a sweep ends with that itself"
-        )
+        print("compact   merges what lies cell by cell, at a URL or after an interruption; a sweep does it at its end")
         print(f"  try       lynxbench compact {plain(str(place))} --out PLACE writes these results as one merged set")
     if len(done) == 1 and done[0].cells:
         print(f"again     lynxbench show {plain(str(done[0].place))}")

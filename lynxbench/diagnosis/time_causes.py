@@ -42,17 +42,19 @@ def time_findings(evidence: Evidence) -> Iterator[Finding]:
         yield Finding(
             Cause.TYPES_OFF_FAST_PATH if evidence.on_x86 and both_signed else Cause.SLOW_INTEGER_KERNEL,
             worst.op_type,
-            f"{_kernels(worst.kernels, worst.op_type)} {worst.reads[0]} {_take(worst.kernels)} {worst.ns / 1e3:.0f} µs of a run "
+            f"{_kernels(worst.kernels, worst.op_type)} {worst.reads[0]} {_take(worst.kernels)} "
+            f"{worst.ns / 1e3:.0f} µs of a run "
             f"({100 * worst.ns / time.kernels_ns:.0f} %); all {product} kernels of fp32 take {before / 1e3:.0f} µs",
             {"ns": worst.ns, "share": worst.ns / time.kernels_ns, "fp32_ns": before},
         )
     casts = sum(op.ns for op in time.ops if op.op_type in _CASTS)
     if casts >= TIME_SHARE * time.kernels_ns:
         count = sum(op.kernels for op in time.ops if op.op_type in _CASTS)
+        who = "kernel that only casts" if count == 1 else "kernels that only cast"
         yield Finding(
             Cause.UNFUSED_QDQ,
             "QuantizeLinear and DequantizeLinear",
-            f"{count} kernel{' that only casts' if count == 1 else 's that only cast'} numbers {_take(count)} {casts / 1e3:.0f} µs of a run "
+            f"{count} {who} numbers {_take(count)} {casts / 1e3:.0f} µs of a run "
             f"({100 * casts / time.kernels_ns:.0f} %)",
             {"ns": casts, "share": casts / time.kernels_ns, "kernels": float(count)},
         )

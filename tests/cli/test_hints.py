@@ -42,7 +42,7 @@ def test_of_a_folder_of_folders_each_is_offered(home: Path, command: str) -> Non
 
 def test_compacting_what_is_merged_says_what_it_is_for(home: Path) -> None:
     out = said(home, "compact", "results/starter", code=0).out
-    assert "a sweep ends with that itself" in out
+    assert "a sweep does it at its end" in out
     assert "lynxbench compact results/starter --out PLACE" in out
 
 
