@@ -131,11 +131,12 @@ def claim(
 ) -> None:
     """Print the sentence that may be published, with all that belongs to it; exit 1 where there is none."""
     from lynxbench.cli.claim import claim_command
+    from lynxbench.cli.kept import one_folder
     from lynxbench.cli.output import chosen
 
     only = {"workload": workload, "model": model, "scheme": scheme, "executor": executor, "scenario": scenario}
     form = chosen(as_json=json_, as_csv=csv_, as_markdown=markdown)
-    raise typer.Exit(claim_command(location(results), candidate, only, form=form))
+    raise typer.Exit(claim_command(one_folder(results, "claim"), candidate, only, form=form))
 
 
 def decide(
@@ -163,6 +164,7 @@ def decide(
 ) -> None:
     """Name the best candidate that holds every limit beyond doubt; exit 1 where some model has none."""
     from lynxbench.cli.decide import decide_command
+    from lynxbench.cli.kept import one_folder
     from lynxbench.cli.output import chosen
     from lynxbench.conclusions.limits import Limits
 
@@ -170,7 +172,7 @@ def decide(
     form = chosen(as_json=json_, as_csv=csv_, as_markdown=markdown)
     raise typer.Exit(
         decide_command(
-            location(results),
+            one_folder(results, "decide"),
             limits,
             objective=objective,
             confidence=confidence,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lynxbench.cli.output import write_json
 from lynxbench.cli.progress import ProgressLine
-from lynxbench.cli.text import plain, size
+from lynxbench.cli.text import counted, plain, size
 from lynxbench.errors import UsageError
 from lynxbench.records.compaction import Compacted, compact, gather
 from lynxbench.records.location import Location
@@ -29,7 +29,7 @@ def compact_command(place: Location, *, out: Location | None, keep_hours: float,
         if as_json:
             write_json({"places": [{"place": str(found.folder), "waiting": count} for found, count in waiting]})
         for found, count in waiting if not as_json else ():
-            print(f"{found.folder}: {_counted(count, 'cell')} beside the merged set")
+            print(f"{found.folder}: {counted(count, 'cell')} beside the merged set")
         return 0
     done = []
     with ProgressLine() as progress:
@@ -45,6 +45,9 @@ def compact_command(place: Location, *, out: Location | None, keep_hours: float,
         return 0
     for one in done:
         print(_said(one, gathered=out is not None))
+    if out is None and not any(one.cells for one in done) and all(found.kind == "sweep" for found in places):
+        print("compact   merges what lies cell by cell, at a URL or after an interruption; a sweep does it at its end")
+        print(f"  try       lynxbench compact {plain(str(place))} --out PLACE writes these results as one merged set")
     if len(done) == 1 and done[0].cells:
         print(f"again     lynxbench show {plain(str(done[0].place))}")
     return 0
@@ -83,17 +86,13 @@ def _said(done: Compacted, *, gathered: bool) -> str:
     """One line about one place."""
     if done.cells:
         verb = "written" if gathered else "merged"
-        files = f"{_counted(done.files, 'file')}, {size(done.size_bytes)}"
-        text = f"{_counted(done.cells, 'cell')} {verb}; the set is {files}"
+        files = f"{counted(done.files, 'file')}, {size(done.size_bytes)}"
+        text = f"{counted(done.cells, 'cell')} {verb}; the set is {files}"
     else:
         text = "nothing new since the last time"
     if done.deleted:
-        text += f"; {_counted(done.deleted, 'old object')} deleted"
+        text += f"; {counted(done.deleted, 'old object')} deleted"
     return f"{plain(str(done.place))}: {text}"
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _tell(progress: ProgressLine, place: Place) -> Callable[[str, int, int], None]:

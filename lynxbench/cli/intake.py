@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +13,7 @@ from lynxbench.cli.text import plain, size
 from lynxbench.errors import UsageError
 from lynxbench.intake import FRAMEWORKS, Inspection, Parity, export_model, inspect_model, start
 from lynxbench.intake.inspection import Tensor
+from lynxbench.intake.starting import model_name
 from lynxbench.specs.base import did_you_mean
 
 MOST_OP_TYPES = 8
@@ -61,22 +63,35 @@ def init_command(
         else:
             _print_inspection(inspection, model)
         return 0
-    done = start(model, out or Path(model.stem), data=data, calibration=calibration, task=task, force=force)
+    done = start(model, out or Path(model_name(model)), data=data, calibration=calibration, task=task, force=force)
     if as_json:
         files = [str(path) for path in done.files]
         document = {"model": _as_json(done.inspection), "task": done.task, "files": files}
         print(json.dumps({**document, "placeholders": done.placeholders}, indent=2))
-        return 0
-    _print_inspection(done.inspection, model)
-    print(f"task      {done.task}")
-    print(f"written   {', '.join(str(path) for path in done.files)}")
+    else:
+        _print_inspection(done.inspection, model)
+        print(f"task      {done.task}")
+        print(f"written   {', '.join(str(path) for path in done.files)}")
     suite = done.files[0]
+    if not done.placeholders:
+        _check(suite)
+    if as_json:
+        return 0
     if done.placeholders:
         print(
             f"next      fill in where your data lies ({done.files[1].name}, test_set.source; the suite's calibrations)"
         )
     print(f"{'then' if done.placeholders else 'next':<8}  lynxbench sweep {suite} --dry-run")
     return 0
+
+
+def _check(suite: Path) -> None:
+    """What `sweep --dry-run` checks, so that data that cannot work is refused here; what was written stays."""
+    from lynxbench.specs.resolve import resolve_suite
+    from lynxbench.sweep.run import prepare_sweep
+
+    sys.stdout.flush()  # what was written is said before what is wrong with it
+    prepare_sweep(resolve_suite(str(suite)))
 
 
 def _print_inspection(inspection: Inspection, path: Path) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,8 @@ from lynxbench.cli.kept import chosen_records
 from lynxbench.cli.notes import hang, label, not_measured, where
 from lynxbench.cli.output import Column, Form, Row, Table, console, draw, markdown, write_csv, write_json
 from lynxbench.cli.text import load, plain
-from lynxbench.errors import UsageError
-from lynxbench.records.declarations import description
+from lynxbench.errors import StoreError, UsageError
+from lynxbench.records.declarations import description, kept_rubrics
 from lynxbench.records.fields import BY_NAME
 from lynxbench.records.location import Location
 from lynxbench.records.record import MEASURED, Record
@@ -38,8 +40,9 @@ def show_command(results: Sequence[Location], *, columns: str | None, only: Sequ
     """Print the tables of results folders."""
     for path in results:
         if isinstance(path, Path) and not path.is_dir():
-            known = sorted(found.parent for found in Path("results").glob("*/sweep.json"))
-            hint = f"\n  try       lynxbench show {known[0]}" if known else ""
+            known = sorted(str(found.parent) for found in Path("results").glob("*/sweep.json"))
+            near = get_close_matches(str(path), known, n=1, cutoff=0.6) or known[:1]
+            hint = f"\n  try       lynxbench show {plain(near[0])}" if near else ""
             raise UsageError(f"{path}: no such results folder{hint}")
     asked = None if columns is None else columns_named(columns)
     kept = chosen_records(results, only)
@@ -116,7 +119,7 @@ def _tell(heading: str | None, kept: Sequence[Kept], form: Form, asked: Asked | 
     for workload in dict.fromkeys(str(record["workload"]) for record in records):
         mine = [record for record in records if record["workload"] == workload]
         named = told_apart(mine)
-        about, table = _table(named, asked)
+        about, table = _table(named, asked, _one_size(kept[0].folder))
         if form == "markdown":
             print(markdown(replace(table, title=f"{workload}: {about}")))
             continue
@@ -166,7 +169,22 @@ def _others(records: Sequence[Record]) -> str:
     return ", ".join(dict.fromkeys(said))
 
 
-def _table(records: Sequence[Record], asked: Asked | None) -> tuple[str, Table]:
+def _one_size(folder: Location) -> frozenset[tuple[str, str]]:
+    """(digest of a rubric, size): the rubric declares no test set of that size, so that it asked its usual one."""
+    with suppress(StoreError):
+        return frozenset(
+            (digest, size)
+            for digest, rubric in kept_rubrics(folder).items()
+            for size, count in (
+                ("quick", rubric.test_set.quick_count),
+                ("thorough", rubric.test_set.thorough_count),
+            )
+            if count is None
+        )
+    return frozenset()
+
+
+def _table(records: Sequence[Record], asked: Asked | None, one_size: frozenset[tuple[str, str]]) -> tuple[str, Table]:
     """What a workload asked, and its rows: those of one scenario, by model."""
     base = _base(records)
     lead = next((r for r in records if r["status"] in MEASURED), records[0])
@@ -203,7 +221,7 @@ def _table(records: Sequence[Record], asked: Asked | None) -> tuple[str, Table]:
         )
         for column in shown
     ]
-    about = _asked_about(records, lead, base)
+    about = _asked_about(records, lead, base, one_size)
     return about, Table([Column("candidate"), *drawn], rows)
 
 
@@ -215,9 +233,10 @@ def _texts(record: Record, shown: Sequence[Shown]) -> dict[str, str]:
     return {**texts, "verdict": str(record["status"])}
 
 
-def _asked_about(records: Sequence[Record], lead: Record, base: str) -> str:
+def _asked_about(records: Sequence[Record], lead: Record, base: str, one_size: frozenset[tuple[str, str]]) -> str:
     first = records[0]
     size_note = _protocol(first).get("test_set", "standard")
+    size_note = "standard" if (first["rubric_digest"], size_note) in one_size else size_note
     pattern = next(r for r in records if r["scenario"] == base)
     return (
         f"{first['rubric']} {first['rubric_version']}, {first['test_set_n']:,} samples"

@@ -14,8 +14,8 @@ from typing import NoReturn, get_args
 
 from lynxbench.cli.fleet import FleetView
 from lynxbench.cli.progress import ProgressLine
-from lynxbench.cli.text import load, minutes, plain
-from lynxbench.errors import UsageError
+from lynxbench.cli.text import counted, load, minutes, plain
+from lynxbench.errors import LynxBenchError, UsageError
 from lynxbench.records.files import files_at
 from lynxbench.records.location import Location, Url, location
 from lynxbench.records.places import find_places
@@ -26,8 +26,10 @@ from lynxbench.specs.load import cache_folder
 from lynxbench.specs.resolve import ResolvedSuite, resolve_suite
 from lynxbench.specs.suite import BudgetName, Scenario
 from lynxbench.sweep.fleet.run import prepare_fleet, run_fleet
+from lynxbench.sweep.groups import unfinished
+from lynxbench.sweep.plan import Cell, Group
 from lynxbench.sweep.progress import expected_s
-from lynxbench.sweep.run import Outcome, Prepared, default_folder, prepare_sweep, run_sweep
+from lynxbench.sweep.run import Outcome, Prepared, default_folder, kept_statuses, prepare_sweep, run_sweep
 
 # More are not printed one by one, nor held.
 MANY_CELLS = 2_000
@@ -75,7 +77,9 @@ def sweep_command(
     prepared = prepare_sweep(resolved) if on is None else prepare_fleet(resolved)
     _say_what_is_left_out(resolved)
     if dry_run:
-        _print_plan(prepared, place, as_json)
+        # On a fleet, what each kind of host has finished is known when it has joined.
+        finished = set() if fresh or on is not None else _finished(place, retry=retry)
+        _print_plan(prepared, place, finished, as_json)
         return 0
     try:
         if on is not None:
@@ -129,10 +133,28 @@ def _interrupted(prepared: Prepared, folder: Location) -> int:
     return 130
 
 
-def _print_plan(prepared: Prepared, folder: Location, as_json: bool) -> None:
+def _finished(folder: Location, *, retry: bool) -> set[str]:
+    """Cells in `folder` that would not be measured again; none where nothing is there, or nothing answers."""
+    with suppress(LynxBenchError):
+        if isinstance(folder, Path) and not folder.is_dir():
+            return set()
+        if files_at(folder).entries():
+            return {cell for cell, status in dict(statuses(folder)).items() if status in kept_statuses(retry)}
+    return set()
+
+
+def _print_plan(prepared: Prepared, folder: Location, finished: set[str], as_json: bool) -> None:
     plan = prepared.plan
     protocol = prepared.resolved.suite.protocol
-    estimate_s = sum(sum(expected_s(group, protocol).values()) for group in plan.groups)
+    left = unfinished(plan.groups, finished)
+    estimate_s = sum(sum(expected_s(group, protocol).values()) for group in left)
+    done = sum(cell.cell_id in finished for group in plan.groups for cell in group.running)
+
+    def status(group: Group, cell: Cell) -> str:
+        if cell.cell_id in group.skipped:
+            return group.skipped[cell.cell_id].status
+        return "finished" if cell.cell_id in finished else "to measure"
+
     rows = [
         {
             "workload": group.workload.name,
@@ -143,7 +165,7 @@ def _print_plan(prepared: Prepared, folder: Location, as_json: bool) -> None:
             "batch_size": cell.scenario.given_batch_size,
             "load": _load(cell.scenario),
             "reference": cell.is_reference,
-            "status": group.skipped[cell.cell_id].status if cell.cell_id in group.skipped else "to measure",
+            "status": status(group, cell),
             "reason": group.skipped[cell.cell_id].reason if cell.cell_id in group.skipped else None,
         }
         for group in plan.groups
@@ -159,16 +181,17 @@ def _print_plan(prepared: Prepared, folder: Location, as_json: bool) -> None:
         for cell in group.cells:
             mark = " (reference)" if cell.is_reference else ""
             skip = group.skipped.get(cell.cell_id)
-            note = "" if skip is None else f"  {skip.status}: {plain(skip.reason)}"
+            note = f"  {status(group, cell)}" if skip is None and cell.cell_id in finished else ""
+            note = note if skip is None else f"  {skip.status}: {plain(skip.reason)}"
             print(
                 f"  {cell.deployment.label}{mark} on {cell.deployment.executor}, "
                 f"{cell.scenario.name}, {_load(cell.scenario)}{note}"
             )
     skipped = sum(len(group.skipped) for group in plan.groups)
-    print(
-        f"\n{len(plan.cells)} cells in {len(plan.groups)} groups, {skipped} skipped; "
-        f"about {minutes(estimate_s)} on a machine like this one, into {folder}/"
-    )
+    cells, groups = counted(len(plan.cells), "cell"), counted(len(plan.groups), "group")
+    so_far = f", {done:,} finished already" if done else ""
+    rest = f"about {minutes(estimate_s)}{' for the rest' if done else ''} on a machine like this one"
+    print(f"\n{cells} in {groups}, {skipped} skipped{so_far}; {rest if left else 'nothing is left'}, into {folder}/")
 
 
 def _load(scenario: Scenario) -> str:

@@ -85,3 +85,8 @@ def signed(value: float, digits: int) -> str:
 
 def _three(value: float) -> str:
     return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:.0f}"
+
+
+def counted(count: int, noun: str) -> str:
+    """``1 cell``, ``2,400 cells``."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -68,6 +69,9 @@ def _labels(labels: Column, class_names: tuple[str, ...], table: Table, choice: 
 
 
 def _values(values: Column, table: Table, choice: Choice) -> npt.NDArray[np.float64]:
+    if values.dtype.kind == "U":  # of JSON lines
+        with suppress(ValueError):
+            values = values.astype(np.float64)
     if values.dtype.kind not in "iuf" or values.ndim != 1 or not np.isfinite(values.astype(np.float64)).all():
         raise _wrong(table, choice, "value", "not finite numbers, [n]", f"{values.dtype} {list(values.shape)}")
     return values.astype(np.float64)

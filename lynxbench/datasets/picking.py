@@ -71,6 +71,11 @@ class Choice:
         return {**_FIELDS[self.task], **self.fields}
 
 
+def usual_fields(task: str) -> Mapping[str, str]:
+    """The column that plays each role of a task where a declaration does not say."""
+    return _FIELDS[task]
+
+
 def pick(table: Table, choice: Choice) -> tuple[npt.NDArray[np.int64], dict[str, Column]]:
     """Chosen positions, and the columns by role at those positions: `input` and `id` (text, unique) are always there.
 

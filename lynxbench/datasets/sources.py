@@ -121,9 +121,22 @@ def _read_json_lines(file: Path) -> dict[str, AnyColumn]:
         values = [row[name] for row in rows]
         if all(isinstance(value, int) and abs(value) < 2**63 for value in values):
             columns[name] = np.asarray(values, dtype=np.int64)
-        else:
-            columns[name] = np.asarray([value if isinstance(value, str) else json.dumps(value) for value in values])
+            continue
+        numbers = _numbers(values)
+        texts = (value if isinstance(value, str) else json.dumps(value) for value in values)
+        columns[name] = np.asarray(list(texts)) if numbers is None else numbers
     return columns
+
+
+def _numbers(values: list[object]) -> Column | None:
+    """[n, …] int64 or float64, where every value is a list of numbers, nested or not, and all have one shape."""
+    if not all(isinstance(value, list) for value in values):
+        return None
+    try:
+        found: Column = np.asarray(values)
+    except (ValueError, OverflowError):  # of several shapes
+        return None
+    return found if found.dtype.kind in "if" and found.size else None
 
 
 def _wrong(file: Path, message: str, hint: str | None = None) -> DeclarationError:

@@ -53,8 +53,8 @@ _ADVICE = {
     Cause.BATCH_DEPENDENT_SCALES: "Score at the batch size that is deployed, or calibrate: int8-static's scales are "
     "fixed.",
     Cause.TYPES_OFF_FAST_PATH: 'On x86 take activation_type = "uint8" with weight_type = "int8".',
-    Cause.SLOW_INTEGER_KERNEL: "Leave this op type in float (op_types_kept_float), or use int8-static, whose kernels "
-    "are others.",
+    Cause.SLOW_INTEGER_KERNEL: "Leave this op type in float (op_types_kept_float); int8-dynamic may give way to "
+    "int8-static, whose kernels are others.",
     Cause.UNFUSED_QDQ: "Quantize the op types on both sides as well, or neither: numbers are cast back and forth "
     "between them.",
 }

@@ -42,17 +42,19 @@ def time_findings(evidence: Evidence) -> Iterator[Finding]:
         yield Finding(
             Cause.TYPES_OFF_FAST_PATH if evidence.on_x86 and both_signed else Cause.SLOW_INTEGER_KERNEL,
             worst.op_type,
-            f"{worst.kernels} kernels {worst.op_type} on {worst.reads[0]} take {worst.ns / 1e3:.0f} µs of a run "
+            f"{_kernels(worst.kernels, worst.op_type)} {worst.reads[0]} {_take(worst.kernels)} "
+            f"{worst.ns / 1e3:.0f} µs of a run "
             f"({100 * worst.ns / time.kernels_ns:.0f} %); all {product} kernels of fp32 take {before / 1e3:.0f} µs",
             {"ns": worst.ns, "share": worst.ns / time.kernels_ns, "fp32_ns": before},
         )
     casts = sum(op.ns for op in time.ops if op.op_type in _CASTS)
     if casts >= TIME_SHARE * time.kernels_ns:
         count = sum(op.kernels for op in time.ops if op.op_type in _CASTS)
+        who = "kernel that only casts" if count == 1 else "kernels that only cast"
         yield Finding(
             Cause.UNFUSED_QDQ,
             "QuantizeLinear and DequantizeLinear",
-            f"{count} kernels that only cast numbers take {casts / 1e3:.0f} µs of a run "
+            f"{count} {who} numbers {_take(count)} {casts / 1e3:.0f} µs of a run "
             f"({100 * casts / time.kernels_ns:.0f} %)",
             {"ns": casts, "share": casts / time.kernels_ns, "kernels": float(count)},
         )
@@ -69,10 +71,24 @@ def _other_types(evidence: Evidence, time: TimeFacts) -> Iterator[Finding]:
         Cause.TYPES_OFF_FAST_PATH,
         worst.op_type,
         f"with uint8 activations, all else the same, a run takes {other.run_ns / 1e3:.0f} µs instead of "
-        f"{time.run_ns / 1e3:.0f}; {worst.kernels} kernels {worst.op_type} on {worst.reads[0]} take "
+        f"{time.run_ns / 1e3:.0f}; {_kernels(worst.kernels, worst.op_type)} {worst.reads[0]} {_take(worst.kernels)} "
         f"{worst.ns / 1e3:.0f} µs, there {theirs.get(worst.op_type, 0.0) / 1e3:.0f}",
         {"run_ns": time.run_ns, "other_types_run_ns": other.run_ns},
     )
+
+
+def float_op_type(kernel: str) -> str:
+    """The op type of the model that a kernel on integers stands for: QGemm and QLinearConv are ONNX Runtime's names."""
+    plain = {"QGemm": "Gemm", "DynamicQuantizeMatMul": "MatMul"}.get(kernel, kernel)
+    return plain.removeprefix("QLinear").removesuffix("ToFloat").removesuffix("Integer")
+
+
+def _kernels(count: int, name: str) -> str:
+    return f"{count} kernel{'' if count == 1 else 's'} {name} on"
+
+
+def _take(count: int) -> str:
+    return "takes" if count == 1 else "take"
 
 
 def _read(reads: Sequence[str]) -> list[str]:

@@ -10,7 +10,7 @@ from typing import get_args
 import numpy as np
 
 from lynxbench.datasets.lazy import gathered
-from lynxbench.datasets.picking import TEXT_TASKS
+from lynxbench.datasets.picking import TEXT_TASKS, usual_fields
 from lynxbench.datasets.sources import read_table
 from lynxbench.datasets.table import Table
 from lynxbench.errors import DeclarationError, Problem
@@ -84,16 +84,23 @@ def start(
         written += [test, calibration]
     table = None if test is None else read_table(test)
     count = 1000 if table is None else len(table)
-    calibrated = 200 if calibration is None else min(512, len(read_table(calibration)))
-    (folder / SUITE).write_text(_suite(inspection, chosen, folder, calibration, calibrated, table))
+    held_out = None if calibration is None else read_table(calibration)
+    calibrated = 200 if held_out is None else min(512, len(held_out))
+    (folder / SUITE).write_text(_suite(inspection, chosen, folder, calibration, calibrated, table, held_out))
     (folder / RUBRIC).write_text(_rubric(inspection, chosen, folder, test, count, min(100, calibrated), table))
     return Started(inspection, chosen, tuple(written), data is None)
 
 
 def _suite(
-    inspection: Inspection, task: str, folder: Path, calibration: Path | None, count: int, table: Table | None
+    inspection: Inspection,
+    task: str,
+    folder: Path,
+    calibration: Path | None,
+    count: int,
+    table: Table | None,
+    held_out: Table | None,
 ) -> str:
-    stem = "".join(c if c.isalnum() or c in "._+-" else "-" for c in inspection.path.stem).strip("._+-") or "model"
+    stem = model_name(inspection.path)
     lines = [
         f"# What is measured. Every key: lynxbench schema suite. Run it: lynxbench sweep {SUITE}",
         f'name = "{stem}"',
@@ -128,6 +135,7 @@ def _suite(
             'split = "held out for calibration"',
             f"count = {count}",
             'selection = "random"',
+            *_fields(task, held_out),
         ]
     lines += ["", "[[workloads]]", f'name = "{task}"', f'rubric = "{RUBRIC}"', f'models = ["{stem}"]']
     if static:
@@ -145,6 +153,7 @@ def _rubric(
     pictures = test is not None and test.is_dir()
     size = [n for n in inspection.inputs[0].shape[-2:] if n is not None]
     fits = pictures and len(size) == 2
+    fields = "".join(f"{line}\n" for line in _fields(task, table))
     image = f"image = {{ resize = {max(size)}, crop = [{size[0]}, {size[1]}] }}\n" if fits else ""
     return (
         f"# What accurate means. Every key: lynxbench schema rubric.\n"
@@ -152,7 +161,7 @@ def _rubric(
         f'title = "Does it still answer as it did?"\ntask = "{task}"\n'
         f'strata = ["{"class" if by_class else "view"}"]   # what to report by; any column of your data\n'
         f"strata_minimum_n = 20\nconfidence = 0.95\n\n"
-        f'[test_set]\nname = "test"\nsource = "{_path(test, folder) if test else "test.npz"}"\n{image}'
+        f'[test_set]\nname = "test"\nsource = "{_path(test, folder) if test else "test.npz"}"\n{fields}{image}'
         f'composition = ["clean"]       # clean, out-of-distribution, stratified, domain-matched\n'
         f'composition_note = "say in words where the samples come from"\n'
         f'selection = "{selection}"\ncount = {count}\nquick_count = {max(1, min(200, count))}\n\n'
@@ -163,6 +172,29 @@ def _rubric(
         f'kind = "{kind}"\nvalue = {value}\n\n'
         f'[calibration]\nminimum_count = {max(1, least)}\ndomain = "as the test set"\n'
     )
+
+
+def model_name(path: Path) -> str:
+    """What a model is called: after its file, or its folder where the file is called `model`, as exports are."""
+    name = path.stem if path.stem != "model" else path.resolve().parent.name
+    return "".join(c if c.isalnum() or c in "._+-" else "-" for c in name).strip("._+-") or "model"
+
+
+def _renamed(task: str, table: Table | None) -> dict[str, str]:
+    """Role → column, where the data has the singular for the usual plural, or the other way round."""
+    columns = {} if table is None else table.columns
+    found = {}
+    for role, usual in usual_fields(task).items():
+        other = usual.removesuffix("s") if usual.endswith("s") else f"{usual}s"
+        if usual not in columns and other in columns:
+            found[role] = other
+    return found
+
+
+def _fields(task: str, table: Table | None) -> list[str]:
+    """The declaration's line on columns that are called otherwise than usual."""
+    pairs = ", ".join(f'{role} = "{name}"' for role, name in _renamed(task, table).items())
+    return [f"fields = {{ {pairs} }}"] if pairs else []
 
 
 def _path(path: Path, folder: Path) -> str:
@@ -176,11 +208,12 @@ def _tokenizer(inspection: Inspection, folder: Path) -> str:
 
 def _says_probabilities(inspection: Inspection, task: str, table: Table | None) -> bool:
     """Whether the class scores of some real samples add up to 1, where the samples go in as they are."""
-    if task != "classification" or table is None or "inputs" not in table.columns:
+    name = _renamed(task, table).get("input", "inputs")
+    if task != "classification" or table is None or name not in table.columns:
         return False
-    samples = gathered(table.columns["inputs"], np.arange(min(32, len(table))))
-    feed = {inspection.inputs[0].name: samples.astype(inspection.inputs[0].dtype)}
+    samples = gathered(table.columns[name], np.arange(min(32, len(table))))
     try:
+        feed = {inspection.inputs[0].name: samples.astype(inspection.inputs[0].dtype)}
         answers = run_onnx(inspection.path, feed)
     except Exception:  # the sweep's own checks will say what does not fit
         return False

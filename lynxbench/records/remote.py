@@ -193,6 +193,8 @@ def _filesystem(url: Url) -> Any:
         if url.protocol in {"s3", "s3a"}:
             raise UsageError(f"{url} needs s3fs\n  try       pip install 'lynxbench[s3]'") from None
         raise UsageError(f"{url}: {error}") from None
+    except OSError as error:  # some connect as soon as they are made
+        raise UsageError(f"{url}: {error.strerror or error or type(error).__name__}") from None
     except ValueError as error:
         if url.protocol in fsspec.available_protocols():
             raise UsageError(f"{url}: {error}") from None

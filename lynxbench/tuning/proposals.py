@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from lynxbench.diagnosis.causes import Cause, Finding
 from lynxbench.diagnosis.run import Diagnosis
 from lynxbench.diagnosis.sensitivity import Part, Sensitivity
+from lynxbench.diagnosis.time_causes import float_op_type
 from lynxbench.specs.base import as_frozen
 from lynxbench.specs.scheme import Scheme
 from lynxbench.specs.scheme_options import OPTIONS
@@ -143,7 +144,7 @@ def _mends(finding: Finding, scheme: Scheme, found: Diagnosis, calibrated: bool)
     elif cause == Cause.TYPES_OFF_FAST_PATH:
         yield Change("u8s8", {"activation_type": "uint8", "weight_type": "int8"}, why)
     elif cause == Cause.SLOW_INTEGER_KERNEL:
-        op_type = finding.where.removesuffix("Integer").removeprefix("QLinear")
+        op_type = float_op_type(finding.where)
         if scheme.kind == "int8-dynamic" and calibrated:
             yield _static(why)
         yield Change(f"{op_type.lower()}-float", {"op_types_kept_float": [op_type]}, why)

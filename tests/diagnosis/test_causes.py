@@ -159,3 +159,11 @@ def test_the_worst_place_speaks_and_the_others_are_named_the_gravest_cause_first
     ]
     assert "249" not in found[0].said
     assert found[0].numbers["range_ratio"] == 500
+
+
+def test_one_kernel_takes_and_several_take() -> None:
+    slow = time(150e3, ("MatMulInteger", 120e3, "uint8 int8 uint8 int8"))
+    one = replace(slow, ops=tuple(replace(op, kernels=1) for op in slow.ops))
+    said = [only(find_causes(evidence(time=facts)), Cause.SLOW_INTEGER_KERNEL).said for facts in (one, slow)]
+    assert said[0].startswith("1 kernel MatMulInteger on uint8 int8 uint8 int8 takes 120 µs")
+    assert said[1].startswith("2 kernels MatMulInteger on uint8 int8 uint8 int8 take 120 µs")

@@ -136,3 +136,50 @@ def test_what_is_no_fraction_is_not_declared_as_one(task: str | None, unit: str,
     declared = build(Rubric, read_toml(tmp_path / "mine" / "rubric.toml"), "rubric.toml")
     assert declared.primary.unit == unit
     assert check_rubric(declared) == []
+
+
+def rows(path: Path, *, label: str = "label", width: int = 6, first: object = 0.5) -> Path:
+    inputs = RANDOM.normal(size=(60, width)).tolist()
+    inputs[0][0] = first
+    lines = [json.dumps({"inputs": row, label: n % 3}) for n, row in enumerate(inputs)]
+    path.write_text("".join(line + "\n" for line in lines))
+    return path
+
+
+def test_json_lines_of_numbers_with_the_label_in_the_singular(tmp_path: Path) -> None:
+    dense(tmp_path / "m.onnx")
+    rows(tmp_path / "h.jsonl")
+    ran = lynxbench("init", "m.onnx", "--data", "h.jsonl", home=tmp_path)
+    assert ran.code == 0, ran.err
+    for name in ("suite.toml", "rubric.toml"):
+        assert 'fields = { label = "label" }' in (tmp_path / "m" / name).read_text()
+    assert "probabilities" in (tmp_path / "m" / "suite.toml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ({"width": 5}, "5"),
+        ({"label": "answer"}, "no column 'labels'"),
+        ({"first": float("nan")}, "NaN"),
+        ({"first": None}, "not arrays of numbers"),
+    ],
+)
+def test_data_that_cannot_work_is_refused_at_once(tmp_path: Path, data: dict[str, object], said: str) -> None:
+    dense(tmp_path / "m.onnx")
+    rows(tmp_path / "h.jsonl", **data)  # type: ignore[arg-type]
+    ran = lynxbench("init", "m.onnx", "--data", "h.jsonl", home=tmp_path)
+    assert ran.code == 2, ran.err
+    assert said in ran.err
+    assert "Traceback" not in ran.err
+    assert "next" not in ran.out
+    assert (tmp_path / "m" / "suite.toml").is_file()
+
+
+def test_a_model_called_model_is_named_after_its_folder(tmp_path: Path) -> None:
+    for name in ("digits", "letters"):
+        (tmp_path / name).mkdir()
+        dense(tmp_path / name / "model.onnx")
+        ran = lynxbench("init", f"{name}/model.onnx", "--out", f"{name}-suite", home=tmp_path)
+        assert ran.code == 0, ran.err
+        assert f'name = "{name}"' in (tmp_path / f"{name}-suite" / "suite.toml").read_text()

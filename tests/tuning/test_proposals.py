@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from lynxbench.diagnosis.causes import Cause, Finding
 from lynxbench.diagnosis.facts import KernelFacts, MaskFacts, TensorFacts, WeightFacts
 from lynxbench.diagnosis.run import Diagnosis
@@ -145,3 +147,16 @@ def test_parts_that_cost_most_are_left_in_float_one_after_the_other() -> None:
 def test_what_loses_nothing_is_tried_faster() -> None:
     assert "per-tensor" in by_name(usual_changes(scheme()))
     assert "percentile" not in by_name(usual_changes(Scheme.model_validate({"name": "d", "kind": "int8-dynamic"})))
+
+
+@pytest.mark.parametrize(
+    ("kernel", "op_type"),
+    [
+        ("QGemm", "Gemm"), ("QLinearConv", "Conv"), ("QLinearMatMul", "MatMul"), ("MatMulInteger", "MatMul"),
+        ("MatMulIntegerToFloat", "MatMul"), ("DynamicQuantizeMatMul", "MatMul"), ("ConvInteger", "Conv"),
+        ("Conv", "Conv"),
+    ],
+)  # fmt: skip
+def test_what_is_left_in_float_is_an_op_type_of_the_model(kernel: str, op_type: str) -> None:
+    found = by_name(single_changes(scheme(), diagnosis((Cause.SLOW_INTEGER_KERNEL, kernel)), calibrated=True))
+    assert found[f"{op_type.lower()}-float"] == {"op_types_kept_float": [op_type]}

@@ -238,8 +238,10 @@ async def _coordinate(
                 address, asynchronous=True, security=security, timeout=CONNECT_S, set_as_default=False
             )
         except (OSError, ValueError) as error:
+            # Distributed names its connector by its address in memory.
+            said = re.sub(r"^in <[^>]*>: ", "", str(error.__cause__ or error))
             raise UsageError(
-                f"--on {on}: no Dask scheduler there ({str(error.__cause__ or error)[:200]})\n"
+                f"--on {on}: no Dask scheduler there ({said[:200]})\n"
                 "  try       dask scheduler on one host and lynxbench node start tcp://THAT-HOST:8786 on each, or "
                 f"--on {LOCAL} on this machine alone; --tls FOLDER where the scheduler asks for TLS"
             ) from None
