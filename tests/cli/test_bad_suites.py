@@ -93,7 +93,7 @@ def refused(tmp_path: Path, ran: Ran, *words: str) -> None:
 def test_the_suite_itself_is_sound(tmp_path: Path) -> None:
     ran = sweep(tmp_path, SUITE, RUBRIC, "--dry-run")
     assert ran.code == 0, ran.err
-    assert "2 cells in 1 groups" in ran.out
+    assert "2 cells in 1 group," in ran.out
     assert not (tmp_path / "results").exists()
 
 
