@@ -98,13 +98,14 @@ def site(results: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-@pytest.fixture(scope="session")
+# Not for the session: Playwright keeps an event loop running in this thread, and other rooms' tests run their own.
+@pytest.fixture(scope="module")
 def playwright_run() -> Iterator[Playwright]:
     with sync_playwright() as run:
         yield run
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(playwright_run: Playwright) -> Iterator[Browser]:
     path = shutil.which("chromium")
     assert path is not None, "these tests drive Debian's chromium: apt-get install chromium"
