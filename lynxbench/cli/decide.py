@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from lynxbench.cli.output import Column, Form, Row, Table, console, draw, markdown, write_csv, write_json
 from lynxbench.cli.sentences import say
@@ -12,10 +12,12 @@ from lynxbench.conclusions.deciding import Considered, Decision, decisions
 from lynxbench.conclusions.evidence import Evidence
 from lynxbench.conclusions.limits import Check, Limits
 from lynxbench.conclusions.material import material
-from lynxbench.conclusions.together import together
+from lynxbench.conclusions.together import JointDecision, together
 from lynxbench.conclusions.words import loss, unit_of
 from lynxbench.records.location import Location
 from lynxbench.records.record import MEASURED, Record
+
+C = TypeVar("C", Decision, JointDecision)
 
 STYLES = {"best": "bold green", "tied": "green", "behind": "", "undecided": "yellow", "excluded": "red"}
 
@@ -38,23 +40,38 @@ def decide_command(
         from lynxbench.cli.decide_together import write_together
 
         return write_together(together(made, Evidence(opened, confidence)), form, confidence)
+    return write_choices(made, form, confidence, document=_document, values=_values, table=_table, sentences=_sentences)
+
+
+def write_choices(
+    found: Sequence[C],
+    form: Form,
+    confidence: float,
+    *,
+    document: Callable[[C], Any],
+    values: Callable[[C, Any], Mapping[str, Any]],
+    table: Callable[[C], Table],
+    sentences: Callable[[C], Iterable[str]],
+) -> int:
+    """Print choices, each with what was considered for it; returns the exit code: 1 where there is none."""
     if form == "json":
-        write_json([_document(one) for one in made])
+        write_json([document(one) for one in found])
     elif form == "csv":
-        rows = [_values(one, item) for one in made for item in one.considered]
-        write_csv(list(rows[0]), rows)
+        rows = [values(one, item) for one in found for item in one.considered]
+        columns = list(dict.fromkeys(name for row in rows for name in row))
+        write_csv(columns, [{name: row.get(name) for name in columns} for row in rows])
     elif form == "markdown":
-        for one in made:
-            print(markdown(_table(one)))
-            print("\n".join(f"- {plain(sentence)}" for sentence in _sentences(one)) + "\n")
+        for one in found:
+            print(markdown(table(one)))
+            print("\n".join(f"- {plain(sentence)}" for sentence in sentences(one)) + "\n")
     else:
         to = console()
-        for one in made:
-            draw(to, _table(one))
-            say(to, _sentences(one))
+        for one in found:
+            draw(to, table(one))
+            say(to, sentences(one))
             to.print()
         say(to, [legend(confidence)], mark="")
-    return 0 if all(one.best is not None for one in made) else 1
+    return 0 if all(one.best is not None for one in found) else 1
 
 
 def _table(made: Decision) -> Table:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from lynxbench.cli.decide import STYLES, bound, held, legend
-from lynxbench.cli.output import Column, Form, Row, Table, console, draw, markdown, write_csv, write_json
-from lynxbench.cli.sentences import say
-from lynxbench.cli.text import change, plain, ratio
+from lynxbench.cli.decide import STYLES, bound, held, write_choices
+from lynxbench.cli.output import Column, Form, Row, Table
+from lynxbench.cli.text import change, ratio
 from lynxbench.conclusions.deciding import Considered, Decision
 from lynxbench.conclusions.together import Joint, JointDecision
 from lynxbench.conclusions.words import unit_of
@@ -17,24 +16,9 @@ from lynxbench.records.record import MEASURED
 
 def write_together(found: Sequence[JointDecision], form: Form, confidence: float) -> int:
     """Print them; returns the exit code: 1 where a model has no choice."""
-    if form == "json":
-        write_json([_document(one) for one in found])
-    elif form == "csv":
-        rows = [_values(one, item) for one in found for item in one.considered]
-        columns = list(dict.fromkeys(name for row in rows for name in row))
-        write_csv(columns, [{name: row.get(name) for name in columns} for row in rows])
-    elif form == "markdown":
-        for one in found:
-            print(markdown(_table(one)))
-            print("\n".join(f"- {plain(sentence)}" for sentence in _sentences(one)) + "\n")
-    else:
-        to = console()
-        for one in found:
-            draw(to, _table(one))
-            say(to, _sentences(one))
-            to.print()
-        say(to, [legend(confidence)], mark="")
-    return 0 if all(one.best is not None for one in found) else 1
+    return write_choices(
+        found, form, confidence, document=_document, values=_values, table=_table, sentences=_sentences
+    )
 
 
 def _table(found: JointDecision) -> Table:
