@@ -92,8 +92,7 @@ def run_sweep(
     with store.held():
         same_declaration(store, prepared)
         known = {str(record["cell_id"]): str(record["status"]) for record in read_records(store.folder)}
-        finished = {cell_id for cell_id, status in known.items() if status in kept_statuses(retry)}
-        store.supersede({cell.cell_id for cell in prepared.plan.cells} & known.keys() - finished)
+        finished = gone_on_with(store, prepared, known, retry=retry)
         groups = unfinished(prepared.plan.groups, finished)
         setting = Setting(prepared.resolved, prepared.material, prepared.executors.interpreters, store.work, cache)
         phases = Phases()
@@ -120,6 +119,13 @@ def run_sweep(
 def kept_statuses(retry: bool) -> frozenset[str]:
     """Statuses of cells that need not be measured again."""
     return frozenset({"ok", "partial"}) if retry else FINAL_STATUSES
+
+
+def gone_on_with(store: Store, prepared: Prepared, known: Mapping[str, str], *, retry: bool) -> set[str]:
+    """The cells of `known` (with their status) that need not be measured again; rows of the others are to be replaced."""
+    finished = {cell_id for cell_id, status in known.items() if status in kept_statuses(retry)}
+    store.supersede({cell.cell_id for cell in prepared.plan.cells} & known.keys() - finished)
+    return finished
 
 
 def set_aside(given: str | Path | Url) -> None:

@@ -38,7 +38,7 @@ from lynxbench.sweep.plan import Cell, Group, Skip, make_plan
 from lynxbench.sweep.prepare import prepare
 from lynxbench.sweep.progress import expected_s
 from lynxbench.sweep.rows import Context, skipped_record
-from lynxbench.sweep.run import Outcome, Prepared, kept_statuses, same_declaration, set_aside
+from lynxbench.sweep.run import Outcome, Prepared, gone_on_with, same_declaration, set_aside
 from lynxbench.sweep.setting import Setting
 
 CONNECT_S = 10.0
@@ -147,13 +147,10 @@ class SweepBooks:
         if kind is not None:
             self._stack.enter_context(store.held())
         same_declaration(store, self._prepared)
-        kept = kept_statuses(self._retry)
         known = dict(statuses(store.folder))
-        finished = frozenset(cell for cell, status in known.items() if status in kept)
-        wanted = {cell.cell_id for cell in self._prepared.plan.cells}
-        store.supersede(wanted & known.keys() - finished)
-        self.resumed += len(wanted & finished)
-        self._places[kind] = _Place(store, finished, host)
+        finished = gone_on_with(store, self._prepared, known, retry=self._retry)
+        self.resumed += len({cell.cell_id for cell in self._prepared.plan.cells} & finished)
+        self._places[kind] = _Place(store, frozenset(finished), host)
         return self._places[kind]
 
     def _context(self, group: Group, host: HostFacts) -> Context:
