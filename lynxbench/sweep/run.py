@@ -122,7 +122,7 @@ def kept_statuses(retry: bool) -> frozenset[str]:
 
 
 def gone_on_with(store: Store, prepared: Prepared, known: Mapping[str, str], *, retry: bool) -> set[str]:
-    """The cells of `known` (with their status) that need not be measured again; rows of the others are to be replaced."""
+    """The cells of `known` (with their status) that need not be measured again; the rows of others are replaced."""
     finished = {cell_id for cell_id, status in known.items() if status in kept_statuses(retry)}
     store.supersede({cell.cell_id for cell in prepared.plan.cells} & known.keys() - finished)
     return finished
